@@ -1,0 +1,43 @@
+# The two commands: `make demo` runs the main job, `make test` all the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test lint unit stack proto requirements clean
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/installed: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/installed ## the example of KAI's README, end to end on this machine (KEEP=1 leaves it running)
+	$(BIN)/kai-airflow demo $(if $(KEEP),--keep)
+
+test: lint unit stack ## everything below
+
+lint: $(VENV)/installed ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/installed ## unit tests, and tests against a real nats-server
+	$(BIN)/python -m pytest -m "not stack"
+
+stack: $(VENV)/installed ## end-to-end tests on the whole stack
+	$(BIN)/python -m pytest -m stack
+
+proto: $(VENV)/installed ## the generated code of kai_airflow/messaging/kai_nats_msg.proto
+	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. kai_airflow/messaging/kai_nats_msg.proto
+
+requirements: ## the pinned requirements of development, from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra local --extra dev pyproject.toml --output-file requirements/dev.txt
+
+clean: ## the environment and what the stack left
+	rm -rf $(VENV) .kai-airflow .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

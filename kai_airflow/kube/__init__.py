@@ -1,0 +1,6 @@
+"""From the plan to Kubernetes objects. Pure."""
+
+from kai_airflow.kube.app_config import Wiring, app_config
+from kai_airflow.kube.objects import CONTAINER, PodReference, labels, object_name, pod, secret
+
+__all__ = ["CONTAINER", "PodReference", "Wiring", "app_config", "labels", "object_name", "pod", "secret"]

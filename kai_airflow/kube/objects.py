@@ -1,0 +1,116 @@
+"""The Kubernetes objects of one try of a process, as the API's own JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kai_airflow.plan import Process, Resources, Workflow
+
+CONTAINER = "process"
+CONFIG_FOLDER = "/etc/kai"
+CONFIG_FILE = "app.yaml"
+TRY_LABEL = "kai-airflow/try"
+GRACE_PERIOD_SECONDS = 10
+
+_GPU = "nvidia.com/gpu"
+_GPU_NODE = "konstellation.io/gpu"
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PodReference:
+    """A pod that exists: what an owner reference and a request need."""
+
+    name: str
+    namespace: str
+    uid: str
+
+
+def object_name(process: str, try_id: str) -> str:
+    """The name of a try's pod and Secret: at most 20 + 1 + 36 characters.
+
+    Made of the try's id, so that one try can't launch two pods.
+    """
+    return f"{process}-{try_id}"
+
+
+def pod(workflow: Workflow, process: Process, try_id: str) -> Manifest:
+    """The pod of one try. It waits for its Secret, which is made next and which it owns."""
+    name = object_name(process.name, try_id)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {**labels(workflow, process), TRY_LABEL: try_id}},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS,
+            "nodeSelector": _node_selector(process),
+            "tolerations": _tolerations(process),
+            "volumes": [{"name": "config", "secret": {"secretName": name}}],
+            "containers": [_container(process)],
+        },
+    }
+
+
+def secret(process: str, try_id: str, owner: PodReference, config: Mapping[str, Any]) -> Manifest:
+    """The Secret that holds app.yaml and goes when its pod goes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": object_name(process, try_id),
+            "namespace": owner.namespace,
+            "labels": {TRY_LABEL: try_id},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid}],
+        },
+        "stringData": {CONFIG_FILE: yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False)},
+    }
+
+
+def labels(workflow: Workflow, process: Process) -> dict[str, str]:
+    """KAI's labels of a process (KAI reference, section 2)."""
+    return {
+        "product": workflow.product,
+        "version": workflow.version,
+        "workflow": workflow.name,
+        "process": process.name,
+        "type": process.type,
+    }
+
+
+def _container(process: Process) -> Manifest:
+    return {
+        "name": CONTAINER,
+        "image": process.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": "KAI_APP_CONFIG_PATH", "value": CONFIG_FOLDER}],
+        "envFrom": [{"secretRef": {"name": name}} for name in process.secrets],
+        "resources": _resources(process.resources, gpu=process.gpu),
+        "volumeMounts": [{"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True}],
+    }
+
+
+def _resources(resources: Resources, *, gpu: bool) -> Manifest:
+    device = {_GPU: "1"} if gpu else {}
+    return {
+        "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request, **device},
+        "limits": {"cpu": resources.cpu_limit, "memory": resources.memory_limit, **device},
+    }
+
+
+def _node_selector(process: Process) -> dict[str, str]:
+    return {**({_GPU_NODE: "true"} if process.gpu else {}), **process.node_selectors}
+
+
+def _tolerations(process: Process) -> list[Manifest]:
+    if not process.gpu:
+        return []
+    return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in (_GPU_NODE, _GPU)]

@@ -1,0 +1,140 @@
+"""What can go wrong between kai-airflow and NATS.
+
+MessagingError
+├── NatsUnavailableError    no server there, it refuses this client, or it went away
+├── JetStreamError          the server is there and JetStream refuses: off, full, not permitted, in conflict
+├── BadMessageError         bytes that are not one of KAI's messages
+├── MessageTooLargeError    a message beyond the limit even when gzipped
+├── PayloadError            a value that a payload cannot carry unchanged
+└── BrokenTryError          a try of a process that has to be made anew
+    ├── ExpiredError            the messages of a run are no longer there
+    ├── FedTwiceError           somebody else feeds the same try
+    └── ServerRestartedError    nats-server isn't the one that the try began with
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import nats.errors
+import nats.js.errors
+
+from kai_airflow.errors import KaiAirflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MessagingError(KaiAirflowError):
+    """NATS, its streams, or a message."""
+
+
+class NatsUnavailableError(MessagingError):
+    """No server there, it refuses this client, or it went away. Worth another try later."""
+
+
+class JetStreamError(MessagingError):
+    """JetStream refuses what was asked of it; another try changes nothing until somebody has acted."""
+
+
+class BadMessageError(MessagingError):
+    """Bytes that are not one of KAI's messages."""
+
+
+class MessageTooLargeError(MessagingError):
+    """A message beyond the limit even when gzipped."""
+
+
+class PayloadError(MessagingError):
+    """A value that a payload cannot carry unchanged."""
+
+
+class BrokenTryError(MessagingError):
+    """A try that can't go on: what it did so far doesn't count."""
+
+
+class ExpiredError(BrokenTryError):
+    """What upstream published is no longer in the run stream."""
+
+    def __init__(self, stream: str, sequence: int) -> None:
+        super().__init__(
+            f"stream {stream} no longer holds message {sequence} of this run: it expired, or the stream was made anew. "
+            "Remedy: start a new run, or clear this one from its trigger on."
+        )
+
+
+class FedTwiceError(BrokenTryError):
+    """Somebody else feeds the same try."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(
+            f"{subject}: fed by somebody else at the same time. Remedy: none needed, the task is retried."
+        )
+
+
+class ServerRestartedError(BrokenTryError):
+    """nats-server restarted or was lost: the acks of its last moments may be forgotten."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__(
+            f"nats-server was restarted or lost while {process!r} worked, so what it acked last isn't certain. "
+            "Remedy: none needed where the task has retries; clear it otherwise."
+        )
+
+
+OFF = "start nats-server with JetStream (nats-server -js) and allow it for this account"
+FULL = "free space or raise the server's jetstream limits (max_file_store, max_memory_store)"
+QUOTA = "raise the account's JetStream limits, or remove streams that nobody needs"
+TAKEN = "another stream takes these subjects in: remove it, or rename this product or workflow"
+FIXED = "NATS cannot change this in place: copy the stream's messages if they matter, then remove the stream"
+SILENT = "see that the server is not overloaded, and that this user may publish to $JS.API.>"
+GONE = "see that nats-server runs and can be reached"
+UNKNOWN = "see the nats-server log"
+
+# Error codes of the JetStream API (nats-server, server/errors.json) and what mends them.
+REMEDIES = {
+    10002: QUOTA,  # resource limits exceeded for account
+    10023: FULL,  # insufficient resources
+    10026: QUOTA,  # maximum consumers limit reached
+    10027: QUOTA,  # maximum number of streams reached
+    10028: FULL,  # memory resources exceeded
+    10035: OFF,  # JetStream not enabled for account (as some versions tell it)
+    10039: OFF,  # JetStream not enabled for account
+    10047: FULL,  # insufficient storage resources
+    10052: FIXED,  # this part of a stream's configuration cannot be updated
+    10058: FIXED,  # stream name already in use with a different configuration
+    10065: TAKEN,  # subjects overlap with an existing stream
+    10076: OFF,  # JetStream not enabled
+    10077: QUOTA,  # maximum messages or bytes reached, discard policy new
+}
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn the NATS client's errors into this project's.
+
+    :param doing: what was being done, as it continues "NATS: cannot": ``"create stream RUNS_p_w"``
+    :raises JetStreamError: JetStream answered and refused
+    :raises NatsUnavailableError: nobody answered, or the connection is gone
+    """
+    try:
+        yield
+    except nats.js.errors.APIError as error:
+        raise JetStreamError(f"NATS: cannot {doing}: {_said(error)}. Remedy: {_remedy(error)}.") from error
+    except nats.js.errors.Error as error:
+        raise JetStreamError(f"NATS: cannot {doing}: {error}. Remedy: {UNKNOWN}.") from error
+    except nats.errors.TimeoutError as error:
+        raise NatsUnavailableError(f"NATS: cannot {doing}: no answer in time. Remedy: {SILENT}.") from error
+    except (nats.errors.Error, OSError) as error:
+        raise NatsUnavailableError(f"NATS: cannot {doing}: {error}. Remedy: {GONE}.") from error
+
+
+def _said(error: nats.js.errors.APIError) -> str:
+    return error.description or "JetStream does not answer"
+
+
+def _remedy(error: nats.js.errors.APIError) -> str:
+    # Where JetStream is off nobody listens on its API: the client makes that a 503 without a code.
+    without_code = OFF if isinstance(error, nats.js.errors.ServiceUnavailableError) else UNKNOWN
+    return REMEDIES.get(error.err_code or 0, without_code)

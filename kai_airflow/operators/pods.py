@@ -1,0 +1,237 @@
+"""One pod, over the asyncio client of Kubernetes: made, followed, read out, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from kubernetes_asyncio import watch
+from kubernetes_asyncio.client import ApiException, CoreV1Api
+
+from kai_airflow.errors import KaiAirflowError
+from kai_airflow.kube import CONTAINER, PodReference
+from kai_airflow.operators.lines import Lines
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+# How long the Kubernetes API may be out of reach before a try gives up, and how often it is asked again.
+PATIENCE_SECONDS = 60.0
+_RETRY_SECONDS = 1.0
+
+# A watch is renewed after this time, so that a connection that went silent is noticed.
+_WATCH_SECONDS = 60
+_REQUEST_SECONDS = 10.0
+
+# A kubelet that says so won't come to another conclusion in useful time.
+_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImagePullBackOff", "CreateContainerConfigError"})
+
+_CONFLICT, _NOT_FOUND = 409, 404
+
+
+class KubeError(KaiAirflowError):
+    """Kubernetes refuses, is out of reach, or lost the pod."""
+
+
+@dataclass(frozen=True)
+class PodState:
+    """What a pod's status says of the process in it."""
+
+    phase: str
+    waiting: str = ""
+    hopeless: bool = False
+    running: bool = False
+    exit_code: int | None = None
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process will do nothing more."""
+        return self.exit_code is not None or self.phase in ("Succeeded", "Failed")
+
+    @property
+    def has_output(self) -> bool:
+        """Whether the container came as far as to have a log."""
+        return self.running or self.exit_code is not None
+
+
+class Pods:
+    """The few requests that one try makes; what passes is tried again for a minute."""
+
+    def __init__(self, api: CoreV1Api) -> None:
+        # Its annotations ask for models where it takes the API's own JSON as well, and know nothing of raw responses.
+        self._api: Any = api
+
+    async def create(self, manifest: Mapping[str, Any]) -> PodReference:
+        """Make the pod; one that is there already under this name (a try's own) is taken as made."""
+        name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+
+        async def create() -> Any:
+            try:
+                return await self._api.create_namespaced_pod(namespace, manifest, _request_timeout=_REQUEST_SECONDS)
+            except ApiException as error:
+                if error.status != _CONFLICT:
+                    raise
+                return await self._api.read_namespaced_pod(name, namespace, _request_timeout=_REQUEST_SECONDS)
+
+        pod = await _patiently(create, f"create pod {namespace}/{name}")
+        return PodReference(name, namespace, pod.metadata.uid)
+
+    async def create_secret(self, manifest: Mapping[str, Any]) -> None:
+        """Make the Secret; one that is there already under this name (a try's own) is taken as made."""
+        name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+
+        async def create() -> None:
+            try:
+                await self._api.create_namespaced_secret(namespace, manifest, _request_timeout=_REQUEST_SECONDS)
+            except ApiException as error:
+                if error.status != _CONFLICT:
+                    raise
+
+        await _patiently(create, f"create Secret {namespace}/{name}")
+
+    async def delete(self, pod: PodReference) -> None:
+        """Ask for the pod's end, without waiting for it."""
+
+        async def delete() -> None:
+            try:
+                await self._api.delete_namespaced_pod(pod.name, pod.namespace, _request_timeout=_REQUEST_SECONDS)
+            except ApiException as error:
+                if error.status != _NOT_FOUND:
+                    raise
+
+        await _patiently(delete, f"delete pod {pod.namespace}/{pod.name}")
+
+    async def states(self, pod: PodReference) -> AsyncIterator[PodState]:
+        """The pod's states as they change, until its process has ended.
+
+        :raises KubeError: the pod was deleted, or the API stayed out of reach
+        """
+        while True:
+            found = await _patiently(lambda: self._read(pod), f"read pod {pod.namespace}/{pod.name}")
+            async for state in self._watched(pod, found):
+                yield state
+                if state.ended:
+                    return
+
+    async def _read(self, pod: PodReference) -> Any:
+        try:
+            return await self._api.read_namespaced_pod(pod.name, pod.namespace, _request_timeout=_REQUEST_SECONDS)
+        except ApiException as error:
+            if error.status == _NOT_FOUND:
+                raise _gone(pod) from error
+            raise
+
+    async def _watched(self, pod: PodReference, found: Any) -> AsyncIterator[PodState]:
+        yield state_of(found)
+        async with watch.Watch() as watcher:
+            stream = watcher.stream(
+                self._api.list_namespaced_pod,
+                pod.namespace,
+                field_selector=f"metadata.name={pod.name}",
+                resource_version=found.metadata.resource_version,
+                timeout_seconds=_WATCH_SECONDS,
+                _request_timeout=_WATCH_SECONDS + _REQUEST_SECONDS,
+            )
+            try:
+                async for event in stream:
+                    if event["type"] == "DELETED":
+                        raise _gone(pod)
+                    yield state_of(event["object"])
+            except (ApiException, aiohttp.ClientError, TimeoutError):
+                # Too old a version, a restarted API server, a broken connection: the pod is read anew.
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def output(self, pod: PodReference, ended: Callable[[], bool]) -> AsyncIterator[str]:
+        """The lines that the container prints, each once, until ``ended()`` and all of them are read."""
+        lines = Lines()
+        while True:
+            last_round = ended()
+            try:
+                async for line in self._follow(pod, lines):
+                    yield line
+            except (ApiException, aiohttp.ClientError, TimeoutError) as error:
+                if isinstance(error, ApiException) and error.status == _NOT_FOUND:
+                    return
+            if last_round:
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _follow(self, pod: PodReference, lines: Lines) -> AsyncIterator[str]:
+        since = lines.reopened(time.time())
+        response = await self._api.read_namespaced_pod_log(
+            pod.name,
+            pod.namespace,
+            container=CONTAINER,
+            follow=True,
+            timestamps=True,
+            **({"since_seconds": since} if since else {}),
+            _preload_content=False,
+            _request_timeout=aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS),
+        )
+        try:
+            async for chunk in response.content.iter_any():
+                for line in lines.split(chunk):
+                    yield line
+            for line in lines.ended():
+                yield line
+        finally:
+            response.close()
+
+
+def state_of(pod: Any) -> PodState:
+    """Read a V1Pod's status."""
+    status = pod.status
+    own = next((c for c in status.container_statuses or () if c.name == CONTAINER), None)
+    state = own.state if own else None
+    waiting = state.waiting if state else None
+    ended = state.terminated if state else None
+    return PodState(
+        phase=status.phase or "Pending",
+        waiting=_because(waiting.reason, waiting.message) if waiting else _unscheduled(status),
+        hopeless=bool(waiting and waiting.reason in _HOPELESS),
+        running=bool(state and state.running),
+        exit_code=ended.exit_code if ended else None,
+        reason=_because(ended.reason, ended.message) if ended else _because(status.reason, status.message),
+    )
+
+
+def _unscheduled(status: Any) -> str:
+    refused = (c for c in status.conditions or () if c.type == "PodScheduled" and c.status == "False")
+    return next((_because(c.reason, c.message) for c in refused), "")
+
+
+def _because(reason: str | None, message: str | None) -> str:
+    return ": ".join(part for part in (reason, message) if part)
+
+
+def _gone(pod: PodReference) -> KubeError:
+    return KubeError(
+        f"pod {pod.namespace}/{pod.name} was deleted while its process worked: by a person, an eviction, or a node "
+        "that went away. Remedy: retry or clear the task."
+    )
+
+
+async def _patiently(call: Callable[[], Awaitable[Any]], doing: str) -> Any:
+    """Call until it works, as long as what is wrong may pass by itself."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await call()
+        except (ApiException, aiohttp.ClientError, TimeoutError) as error:
+            if not _passing(error) or time.monotonic() > deadline:
+                raise KubeError(f"Kubernetes: cannot {doing}: {_said(error)}") from error
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _passing(error: Exception) -> bool:
+    return not isinstance(error, ApiException) or error.status == 429 or (error.status or 500) >= 500
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ApiException):
+        return f"{error.status} {error.reason}: {error.body!s}"
+    return f"{type(error).__name__}: {error}"

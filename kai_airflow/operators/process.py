@@ -1,0 +1,183 @@
+"""The task of a process: its image in a pod, fed with what upstream published in this run, and drained."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook, KubernetesHook
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.log import mask_secret
+from kubernetes.client import ApiClient, V1ObjectMeta, V1Pod
+from kubernetes_asyncio.client import CoreV1Api
+
+from kai_airflow import kube
+from kai_airflow.krt import is_sensitive
+from kai_airflow.messaging.connection import connect
+from kai_airflow.messaging.drain import draining
+from kai_airflow.messaging.feed import close_input, feed, open_input
+from kai_airflow.messaging.streams import ensure_buckets, ensure_object_store, seed_configuration
+from kai_airflow.messaging.tries import Try, sources
+from kai_airflow.operators.connections import nats_address, services
+from kai_airflow.operators.pods import Pods
+from kai_airflow.operators.supervisor import Supervisor
+from kai_airflow.operators.xcoms import pull_manifest, push_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from airflow.sdk import Context
+
+    from kai_airflow.messaging.connection import Connection, NatsAddress
+    from kai_airflow.messaging.drain import Drain
+    from kai_airflow.messaging.tries import Source
+    from kai_airflow.operators.connections import Services
+    from kai_airflow.plan import Process, Workflow
+
+# How long a process may take to subscribe, in seconds: an image of some GB, on a node that has to be started first.
+START_TIMEOUT = 600.0
+
+# How many ERROR messages a failed task quotes.
+_QUOTED_COMPLAINTS = 20
+
+
+class ProcessOperator(KubernetesPodOperator):
+    """Launches a process's image, feeds it, drains it, and ends it.
+
+    The pod comes from the plan; the stock operator builds it and authenticates, but doesn't wait: a KAI process runs
+    until it is told to stop, so NATS tells when the task is done. The stock reattachment is off, because it would pair
+    an old pod with new subjects.
+    """
+
+    # What a KRT or a message says is data: nothing here is ever rendered as a template.
+    template_fields = ()
+
+    def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:
+        super().__init__(
+            base_container_name=kube.CONTAINER,
+            random_name_suffix=False,
+            durable=False,
+            do_xcom_push=False,
+            deferrable=False,
+            **kwargs,
+        )
+        self.workflow = workflow
+        self.process = process
+
+    def execute(self, context: Context) -> None:
+        """Run one try, and leave its manifest; skip where nothing was published for this process.
+
+        :raises AirflowException: the process answered with ERROR messages; the manifest is left all the same
+        :raises KaiAirflowError: the try broke: the process ended or didn't start, NATS or Kubernetes failed
+        """
+        wanted = self._sources(context)
+        if not wanted:
+            raise AirflowSkipException("nothing was published for this process in this run")
+        of = Try(self.workflow.run_stream, str(context["ti"].id), self.process.name)
+        self._mask_config()
+        drain = asyncio.run(self._run(of, wanted, self._pod_manifest(context, of), nats_address(), services()))
+        push_manifest(context, drain.manifest())
+        self._fail_on_complaints(drain)
+
+    def _sources(self, context: Context) -> list[Source]:
+        """What upstream published for this process, in the order of publication."""
+        found: list[Source] = []
+        for upstream in self.process.upstream:
+            manifest = pull_manifest(context, upstream)
+            if manifest is not None:
+                channels = [feed.channel for feed in self.process.feeds if feed.process == upstream]
+                found += sources(manifest, channels)
+        return sorted(found)
+
+    def _mask_config(self) -> None:
+        for key, value in self.process.config.items():
+            if is_sensitive(key):
+                mask_secret(value)
+
+    def _pod_manifest(self, context: Context, of: Try) -> dict[str, Any]:
+        """The plan's pod, with what the stock operator and the connection add: labels, namespace, mutation hook."""
+        self.pod_template_dict = kube.pod(self.workflow, self.process, of.id)
+        request = self.build_pod_request_obj(context)
+        manifest: dict[str, Any] = ApiClient().sanitize_for_serialization(request)
+        return manifest
+
+    async def _run(
+        self, of: Try, wanted: Sequence[Source], pod: dict[str, Any], address: NatsAddress, services: Services
+    ) -> Drain:
+        name = f"kai-airflow {self.dag_id} {self.task_id}"
+        async with connect(address, name=name) as connection, self._pods() as pods:
+            await self._prepare(connection)
+            await open_input(connection, of)
+            fed = await feed(connection, of, wanted)
+            self.log.info("fed %d message(s)", fed)
+            config = kube.app_config(self.workflow, self.process, _wiring(address, of), services.sections)
+            async with (
+                draining(connection, of, fed) as drain,
+                self._launched(pods, pod, of, config) as reference,
+            ):
+                await Supervisor(
+                    drain,
+                    pods,
+                    reference,
+                    start_timeout=self.process.start_timeout or START_TIMEOUT,
+                    say=self.log.info,
+                    note=self.log.info,
+                ).until_done()
+            await close_input(connection, of)
+            return drain
+
+    @asynccontextmanager
+    async def _pods(self) -> AsyncIterator[Pods]:
+        hook = AsyncKubernetesHook(
+            conn_id=self.kubernetes_conn_id,
+            in_cluster=self.in_cluster,
+            config_file=self.config_file,
+            cluster_context=self.cluster_context,
+            connection_extras=KubernetesHook(self.kubernetes_conn_id).conn_extras,
+        )
+        async with hook.get_conn() as client:
+            yield Pods(CoreV1Api(client))
+
+    async def _prepare(self, connection: Connection) -> None:
+        """What an SDK process needs in NATS before it starts."""
+        buckets = self.process.buckets
+        await ensure_buckets(connection.js, (buckets.shared, buckets.version, buckets.workflow, buckets.process))
+        for bucket, config in (
+            (buckets.version, self.workflow.version_config),
+            (buckets.workflow, self.workflow.config),
+        ):
+            for key in await seed_configuration(connection.js, bucket, config):
+                self.log.warning("config key %r isn't in bucket %s: NATS doesn't allow its characters", key, bucket)
+        if self.process.object_store:
+            await ensure_object_store(connection.js, self.process.object_store)
+
+    @asynccontextmanager
+    async def _launched(
+        self, pods: Pods, manifest: dict[str, Any], of: Try, config: dict[str, Any]
+    ) -> AsyncIterator[kube.PodReference]:
+        """The pod for as long as the block lasts. It waits for its Secret, and owns it: whatever dies, nothing stays."""
+        reference = await pods.create(manifest)
+        # What the stock on_kill deletes.
+        self.pod = V1Pod(metadata=V1ObjectMeta(name=reference.name, namespace=reference.namespace))
+        self.log.info("pod %s/%s", reference.namespace, reference.name)
+        try:
+            await pods.create_secret(kube.secret(of.process, of.id, reference, config))
+            yield reference
+        finally:
+            await pods.delete(reference)
+
+    def _fail_on_complaints(self, drain: Drain) -> None:
+        complaints = drain.complaints
+        if not complaints:
+            return
+        quoted = [f"request {c.request_id}: {c.text}" for c in complaints[:_QUOTED_COMPLAINTS]]
+        more = [f"and {len(complaints) - _QUOTED_COMPLAINTS} more"] if len(complaints) > _QUOTED_COMPLAINTS else []
+        raise AirflowException(
+            "\n  ".join([f"{self.process.name} answered with {len(complaints)} ERROR message(s):", *quoted, *more])
+        )
+
+
+def _wiring(address: NatsAddress, of: Try) -> kube.Wiring:
+    return kube.Wiring(url=address.url, stream=of.stream, output=of.output, inputs=(of.input,))

@@ -1,0 +1,136 @@
+"""One try of a process, from its pod to its verdict: drained, while its pod is watched and read out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kai_airflow.errors import KaiAirflowError
+from kai_airflow.operators.pods import PodState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from typing import Any
+
+    from kai_airflow.kube import PodReference
+    from kai_airflow.messaging.drain import Drain, Progress
+    from kai_airflow.operators.pods import Pods
+
+# How many of its last lines an error about a process quotes.
+_QUOTED_LINES = 20
+
+# How long to wait for the last of them, once the process has ended.
+_LAST_LINES_SECONDS = 5.0
+
+
+class ProcessError(KaiAirflowError):
+    """A process that ended, never started, or can't."""
+
+
+@dataclass
+class Supervisor:
+    """Waits for the end of one try. ``say`` takes the process's output lines, ``note`` what happens to its pod."""
+
+    drain: Drain
+    pods: Pods
+    pod: PodReference
+    start_timeout: float
+    say: Callable[[str], None]
+    note: Callable[[str], None]
+    _state: PodState = field(default=PodState("Pending"))
+    _begun: asyncio.Event = field(default_factory=asyncio.Event)
+    _last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_QUOTED_LINES))
+
+    async def until_done(self) -> None:
+        """Return when all that was fed is acked and nothing more is coming.
+
+        :raises ProcessError: the process ended before, or didn't subscribe within ``start_timeout`` seconds
+        :raises KubeError: the pod was deleted, or the API stayed out of reach
+        :raises MessagingError: NATS can't say any more how far the process is
+        """
+        async with _beside(self._watch()) as watching, _beside(self._read_out()) as reading:
+            try:
+                await self._until_settled(watching)
+            except ProcessError as error:
+                await asyncio.wait([reading], timeout=_LAST_LINES_SECONDS if self._state.ended else 0)
+                raise ProcessError(f"{error} {self._quoted()}") from error
+
+    async def _until_settled(self, watching: asyncio.Task[None]) -> None:
+        deadline = time.monotonic() + self.start_timeout
+        bound = False
+        while True:
+            progress = await self.drain.progress()
+            bound = bound or progress.bound or progress.acked > 0
+            if progress.finished and await self._is_settled():
+                return
+            self._fail_if_ended(progress)
+            if watching.done():
+                watching.result()
+            if not bound:
+                self._fail_if_late(deadline)
+            await self.drain.changed()
+
+    async def _is_settled(self) -> bool:
+        """Whether all is still acked after the outputs have come; asked again, since a restart forgets acks."""
+        await self.drain.settled()
+        if self._state.exit_code:
+            raise ProcessError(self._ended("after it had acked everything"))
+        return (await self.drain.progress()).finished
+
+    def _fail_if_ended(self, progress: Progress) -> None:
+        if self._state.ended and not progress.finished:
+            raise ProcessError(self._ended(f"with {progress.pending} of {progress.fed} messages not acked"))
+
+    def _fail_if_late(self, deadline: float) -> None:
+        if self._state.hopeless:
+            raise ProcessError(f"the process can't start: {self._state.waiting}.")
+        if time.monotonic() > deadline:
+            raise ProcessError(self._late())
+
+    def _ended(self, when: str) -> str:
+        code = "" if self._state.exit_code is None else f" with exit code {self._state.exit_code}"
+        reason = f" ({self._state.reason})" if self._state.reason else ""
+        return f"the process ended{code}{reason} {when}."
+
+    def _late(self) -> str:
+        state = self._state.waiting or f"its pod is {self._state.phase}"
+        return (
+            f"the process didn't subscribe within {self.start_timeout:g} s (start_timeout): {state}. Remedy: see that "
+            "its image subscribes to nats.inputs of its app.yaml, or set x-airflow.start_timeout of the process."
+        )
+
+    def _quoted(self) -> str:
+        if not self._last_lines:
+            return "It printed nothing."
+        return "\n  ".join(["Its last lines:", *self._last_lines])
+
+    async def _watch(self) -> None:
+        async for state in self.pods.states(self.pod):
+            if state.waiting and state.waiting != self._state.waiting:
+                self.note(f"waiting: {state.waiting}")
+            self._state = state
+            if state.has_output:
+                self._begun.set()
+            if state.ended or state.hopeless:
+                self.drain.wake()
+
+    async def _read_out(self) -> None:
+        await self._begun.wait()
+        async for line in self.pods.output(self.pod, lambda: self._state.ended):
+            self._last_lines.append(line)
+            self.say(line)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run this while the block runs, and not longer."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,168 @@
+"""Draining a try, on a real nats-server, with a process played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kai_airflow.messaging import codec
+from kai_airflow.messaging.codec import MessageType
+from kai_airflow.messaging.connection import connect
+from kai_airflow.messaging.drain import draining
+from kai_airflow.messaging.errors import NatsUnavailableError, ServerRestartedError
+from kai_airflow.messaging.feed import feed, open_input
+from kai_airflow.messaging.streams import ensure_run_stream
+from kai_airflow.messaging.tries import Source, Try
+from kai_airflow.plan import names
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from conftest import NatsServer
+    from nats.aio.msg import Msg
+
+    from kai_airflow.messaging.connection import Connection
+    from kai_airflow.messaging.drain import Drain
+
+STREAM = names.run_stream("shop", "train")
+
+
+def new_try(process: str = "training") -> Try:
+    return Try(STREAM, str(uuid.uuid4()), process)
+
+
+async def fed_try(connection: Connection, count: int) -> Try:
+    await ensure_run_stream(connection.js, STREAM)
+    upstream, of = new_try("splitter"), new_try()
+    wanted = []
+    for n in range(count):
+        message = codec.Message(f"request-{n}", codec.pack(n), from_node="splitter")
+        ack = await connection.js.publish(upstream.output, codec.encode(message, 1 << 20))
+        wanted.append(Source(ack.seq, upstream.output))
+    await open_input(connection, of)
+    await feed(connection, of, wanted)
+    return of
+
+
+@asynccontextmanager
+async def process_of(connection: Connection, of: Try) -> AsyncIterator[asyncio.Queue[Msg]]:
+    """Binds as an SDK does."""
+    received: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await connection.js.subscribe(
+        of.input, queue=of.consumer, durable=of.consumer, cb=received.put, manual_ack=True, stream=STREAM
+    )
+    yield received
+    await subscription.drain()
+
+
+async def publish(
+    connection: Connection, of: Try, request_id: str, channel: str = "", error: str = ""
+) -> int:
+    kind = MessageType.ERROR if error else MessageType.OK
+    message = codec.Message(request_id, codec.pack("out"), error, of.process, kind)
+    return (await connection.js.publish(of.subject(channel), codec.encode(message, 1 << 20))).seq
+
+
+async def until_finished(drain: Drain) -> None:
+    async with asyncio.timeout(20):
+        while not (await drain.progress()).finished:
+            await drain.changed()
+        await drain.settled()
+
+
+async def test_outputs_and_errors_of_each_channel_end_up_in_the_manifest(connection: Connection) -> None:
+    of = await fed_try(connection, 3)
+    async with draining(connection, of, 3) as drain, process_of(connection, of) as received:
+        first = await publish(connection, of, "request-0", "go")
+        await (await received.get()).ack()
+        second = await publish(connection, of, "request-1", "features.hot.new")
+        third = await publish(connection, of, "request-1")
+        await (await received.get()).ack()
+        await (await received.get()).ack()
+        await publish(connection, of, "request-2", error="no such thing")
+        await until_finished(drain)
+    manifest = drain.manifest()
+    assert {name: channel.sequences for name, channel in manifest.channels.items()} == {
+        "go": (first,),
+        "features.hot.new": (second,),
+        "": (third,),
+    }
+    assert (manifest.fed, manifest.good, manifest.bad) == (3, 2, 1)
+    assert [(c.request_id, c.text) for c in drain.complaints] == [("request-2", "no such thing")]
+
+
+async def test_an_error_that_comes_after_the_last_ack_is_not_missed(connection: Connection) -> None:
+    """The SDKs ack first and publish the error then (KAI reference, section 4)."""
+    of = await fed_try(connection, 1)
+    async with draining(connection, of, 1) as drain, process_of(connection, of) as received:
+        await (await received.get()).ack_sync()
+        assert (await drain.progress()).finished
+        settled = asyncio.create_task(drain.settled())
+        await publish(connection, of, "request-0", error="late")
+        await settled
+    assert [c.text for c in drain.complaints] == ["late"]
+
+
+async def test_nothing_of_another_try_is_taken_for_ours(connection: Connection) -> None:
+    of, other = await fed_try(connection, 1), new_try()
+    async with draining(connection, of, 1) as drain, process_of(connection, of) as received:
+        await publish(connection, other, "stranger")
+        await (await received.get()).ack()
+        await until_finished(drain)
+    assert drain.manifest().published == 0
+
+
+async def test_progress_tells_whether_a_process_has_bound_and_what_it_acked(connection: Connection) -> None:
+    of = await fed_try(connection, 2)
+    async with draining(connection, of, 2) as drain:
+        before = await drain.progress()
+        assert (before.bound, before.acked, before.pending) == (False, 0, 2)
+        async with process_of(connection, of) as received:
+            await (await received.get()).ack_sync()
+            during = await drain.progress()
+            assert (during.bound, during.acked, during.finished) == (True, 1, False)
+
+
+async def test_an_ack_wakes_who_waits_for_a_change(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kai_airflow.messaging.drain._TICK_SECONDS", 3600)
+    of = await fed_try(connection, 1)
+    async with draining(connection, of, 1) as drain, process_of(connection, of) as received:
+        message = await received.get()
+        waiting = asyncio.create_task(drain.changed())
+        await message.ack()
+        async with asyncio.timeout(20):
+            await waiting
+
+
+async def test_what_cannot_be_read_counts_as_an_error_of_its_process(connection: Connection) -> None:
+    of = await fed_try(connection, 1)
+    async with draining(connection, of, 1) as drain, process_of(connection, of) as received:
+        await connection.js.publish(of.output, b"\x1f\x8bbroken")
+        await (await received.get()).ack()
+        await until_finished(drain)
+    assert "can't be read" in drain.complaints[0].text
+    assert drain.manifest().channels == {}
+
+
+async def test_a_restarted_server_breaks_the_try(nats_server: NatsServer) -> None:
+    """Acks of the last moments before a crash are forgotten (design, section 3)."""
+    async with connect(nats_server.url, name="test") as connection:
+        of = await fed_try(connection, 1)
+        async with draining(connection, of, 1) as drain:
+            nats_server.kill()
+            nats_server.start()
+            with pytest.raises(ServerRestartedError, match="training"):
+                await until_reachable(drain)
+
+
+async def until_reachable(drain: Drain) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await drain.progress()
+            except NatsUnavailableError:
+                await drain.changed()
