@@ -29,7 +29,7 @@ _REQUEST_SECONDS = 10.0
 # A kubelet that says so won't come to another conclusion in useful time.
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImagePullBackOff", "CreateContainerConfigError"})
 
-_CONFLICT, _NOT_FOUND = 409, 404
+_FIRST_ERROR, _NOT_FOUND, _CONFLICT = 400, 404, 409
 
 
 class KubeError(KaiAirflowError):
@@ -126,7 +126,7 @@ class Pods:
             raise
 
     async def _watched(self, pod: PodReference, found: Any) -> AsyncIterator[PodState]:
-        yield state_of(found)
+        yield _state_of(pod, found)
         async with watch.Watch() as watcher:
             stream = watcher.stream(
                 self._api.list_namespaced_pod,
@@ -140,7 +140,7 @@ class Pods:
                 async for event in stream:
                     if event["type"] == "DELETED":
                         raise _gone(pod)
-                    yield state_of(event["object"])
+                    yield _state_of(pod, event["object"])
             except (ApiException, aiohttp.ClientError, TimeoutError):
                 # Too old a version, a restarted API server, a broken connection: the pod is read anew.
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -173,6 +173,8 @@ class Pods:
             _request_timeout=aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS),
         )
         try:
+            if response.status >= _FIRST_ERROR:  # without preloading, the client leaves this to its caller
+                raise ApiException(response.status, response.reason)
             async for chunk in response.content.iter_any():
                 for line in lines.split(chunk):
                     yield line
@@ -182,9 +184,15 @@ class Pods:
             response.close()
 
 
-def state_of(pod: Any) -> PodState:
-    """Read a V1Pod's status."""
-    status = pod.status
+def _state_of(reference: PodReference, pod: Any) -> PodState:
+    state = state_of(pod.status)
+    if state.ended and pod.metadata.deletion_timestamp:
+        raise _gone(reference)
+    return state
+
+
+def state_of(status: Any) -> PodState:
+    """Read a V1PodStatus."""
     own = next((c for c in status.container_statuses or () if c.name == CONTAINER), None)
     state = own.state if own else None
     waiting = state.waiting if state else None

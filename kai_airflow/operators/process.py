@@ -21,7 +21,7 @@ from kai_airflow.messaging.feed import close_input, feed, open_input
 from kai_airflow.messaging.streams import ensure_buckets, ensure_object_store, seed_configuration
 from kai_airflow.messaging.tries import Try, sources
 from kai_airflow.operators.connections import nats_address, services
-from kai_airflow.operators.pods import Pods
+from kai_airflow.operators.pods import KubeError, Pods
 from kai_airflow.operators.supervisor import Supervisor
 from kai_airflow.operators.xcoms import pull_manifest, push_manifest
 
@@ -166,7 +166,14 @@ class ProcessOperator(KubernetesPodOperator):
             await pods.create_secret(kube.secret(of.process, of.id, reference, config))
             yield reference
         finally:
+            await self._delete(pods, reference)
+
+    async def _delete(self, pods: Pods, reference: kube.PodReference) -> None:
+        """The verdict stands: a pod that can't be deleted now doesn't change it."""
+        try:
             await pods.delete(reference)
+        except KubeError as error:
+            self.log.warning("%s. Remedy: delete it by hand.", error)
 
     def _fail_on_complaints(self, drain: Drain) -> None:
         complaints = drain.complaints

@@ -59,9 +59,7 @@ async def process_of(connection: Connection, of: Try) -> AsyncIterator[asyncio.Q
     await subscription.drain()
 
 
-async def publish(
-    connection: Connection, of: Try, request_id: str, channel: str = "", error: str = ""
-) -> int:
+async def publish(connection: Connection, of: Try, request_id: str, channel: str = "", error: str = "") -> int:
     kind = MessageType.ERROR if error else MessageType.OK
     message = codec.Message(request_id, codec.pack("out"), error, of.process, kind)
     return (await connection.js.publish(of.subject(channel), codec.encode(message, 1 << 20))).seq
