@@ -51,10 +51,11 @@ class NatsAddress:
 
 @dataclass(frozen=True)
 class Connection:
-    """A NATS client that reconnects by itself, and its JetStream."""
+    """A NATS client that reconnects by itself, and its JetStream. ``closed`` is set once it is closed for good."""
 
     nc: Client
     js: JetStreamContext
+    closed: asyncio.Event
 
     @property
     def max_payload(self) -> int:
@@ -83,21 +84,27 @@ async def connect(
     """
     where = NatsAddress(address) if isinstance(address, str) else address
     _check(where)
-    nc = await _connected(where, name, timeout)
+    closed = asyncio.Event()
+    nc = await _connected(where, name, timeout, closed)
     try:
-        yield Connection(nc, nc.jetstream(timeout=API_ANSWER))
+        yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed)
     finally:
         await _close(nc)
 
 
-async def _connected(where: NatsAddress, name: str, timeout: float) -> Client:
+async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyncio.Event) -> Client:
     nc, trouble = Client(), _Trouble()
+
+    async def tell() -> None:
+        closed.set()
+
     try:
         async with asyncio.timeout(timeout):
             await nc.connect(
                 where.servers,
                 name=name,
                 error_cb=trouble.report,
+                closed_cb=tell,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds; a fraction works
             )
@@ -166,6 +173,4 @@ def _check(where: NatsAddress) -> None:
         except ValueError:  # a port that is no number, a bracket without its other half
             senseless = True
         if senseless:
-            raise NatsUnavailableError(
-                f"NATS: {_shown(server)!r} is no address. Remedy: write nats://host:port."
-            )
+            raise NatsUnavailableError(f"NATS: {_shown(server)!r} is no address. Remedy: write nats://host:port.")

@@ -88,9 +88,7 @@ async def ensure_object_store(js: JetStreamContext, bucket: names.Bucket) -> Non
             await _create_object_store(js, bucket)
 
 
-async def seed_configuration(
-    js: JetStreamContext, bucket: names.Bucket, config: Mapping[str, str]
-) -> tuple[str, ...]:
+async def seed_configuration(js: JetStreamContext, bucket: names.Bucket, config: Mapping[str, str]) -> tuple[str, ...]:
     """Put the KRT's configuration into a bucket, but only keys that never had a value there.
 
     So what somebody changed or deleted while the version ran stays as it is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -112,6 +113,34 @@ async def test_it_reconnects_to_a_restarted_server_which_has_another_id(
     assert connection.server_id != before
     assert all(record.name.startswith("kai_airflow") for record in caplog.records)
     assert {record.levelno for record in caplog.records} <= {logging.WARNING}
+
+
+async def test_a_server_that_refuses_it_for_a_while_does_not_end_it(
+    start_nats: StartNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start_nats(SECURED)
+    refused = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Refusals(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "Authorization" in record.getMessage():
+                loop.call_soon_threadsafe(refused.set)
+
+    logger, refusals = logging.getLogger("kai_airflow"), Refusals()
+    logger.addHandler(refusals)
+    try:
+        async with connect(f"nats://kai:s3cret@127.0.0.1:{server.port}", name="test") as own:
+            await asyncio.to_thread(server.restart, 'authorization { user: "kai", password: "0ther" }')
+            await asyncio.wait_for(refused.wait(), 20)
+            await asyncio.to_thread(server.restart, SECURED)
+            await own.js.account_info()
+            assert not own.closed.is_set()
+        assert own.closed.is_set()
+    finally:
+        logger.removeHandler(refusals)
+        gc.collect()  # the client forgot to close the connection that was refused: it goes while the loop still runs
+    assert "s3cret" not in caplog.text
 
 
 async def test_what_was_published_has_arrived_when_the_connection_is_closed(start_nats: StartNats) -> None:

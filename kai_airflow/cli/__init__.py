@@ -1,0 +1,71 @@
+"""The command ``kai-airflow``: each of its commands is a module here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+from kai_airflow import __version__
+from kai_airflow.errors import KaiAirflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = ("up", "demo", "validate", "compile")
+FOUND_WRONG = 1  # what was looked at is wrong, or ended wrongly
+CANNOT = 2  # the command can't do what it was asked to
+INTERRUPTED = 130  # by Ctrl-C, as shells have it
+EXAMPLES = """\
+examples:
+  kai-airflow demo                        run the example of KAI's README, end to end, on this machine
+  kai-airflow up --dags ./dags            an Airflow on this machine; each krt.yaml in ./dags is a DAG
+  kai-airflow validate dags/*/krt.yaml    what is wrong with these files, and how to mend it
+  kai-airflow compile dags/p/krt.yaml     what this file becomes in Airflow, NATS and Kubernetes
+
+`kai-airflow COMMAND --help` tells more.
+"""
+
+
+class Command(Protocol):
+    """What a command's module has."""
+
+    SUMMARY: str
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; gives the exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Exit codes: 0 well, 1 what it looked at is wrong, 2 it can't, 130 interrupted."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    args = _parser(given).parse_args(given)
+    try:
+        return int(args.run(args))
+    except KaiAirflowError as error:
+        print(f"kai-airflow: {error}", file=sys.stderr)
+        return CANNOT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; of several commands it loads only the one that is given, so that each is as fast as it can be."""
+    parser = argparse.ArgumentParser(
+        prog="kai-airflow",
+        description="Run AI workflows described in KRT files on Apache Airflow.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kai-airflow {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in [name for name in COMMANDS if name in given[:1]] or COMMANDS:
+        command = cast("Command", import_module(f"{__name__}.{name}"))
+        own = commands.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
+        command.arguments(own)
+        own.set_defaults(run=command.run)
+    return parser

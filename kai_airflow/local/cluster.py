@@ -1,0 +1,44 @@
+"""The local Kubernetes API as a part of the stack."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import yaml
+
+from kai_airflow.local.supervisor import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NAME = "kubernetes"
+IMAGES = "images.yaml"  # in the dags folder: the command for each image
+
+
+def part(folder: Path, kubeconfig: Path, images: Path, environment: Mapping[str, str], rank: int) -> Part:
+    """The local Kubernetes API in ``folder``; it writes ``kubeconfig`` once it serves."""
+    kubeconfig.unlink(missing_ok=True)
+    options = ("--home", str(folder), "--images", str(images))
+    command = (sys.executable, "-P", "-m", "kai_airflow.local.kubernetes", *options)
+    return Part(NAME, command, environment, rank)
+
+
+async def answers(kubeconfig: Path) -> bool:
+    """Whether the API that ``kubeconfig`` names is ready."""
+    server = _server(kubeconfig)
+    if server is None:
+        return False
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.get(f"{server}/readyz", timeout=5)).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _server(kubeconfig: Path) -> str | None:
+    if not kubeconfig.exists():
+        return None
+    return str(yaml.safe_load(kubeconfig.read_bytes())["clusters"][0]["cluster"]["server"])

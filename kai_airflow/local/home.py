@@ -1,0 +1,153 @@
+"""The folder in which a stack keeps everything, its secrets, and the lock that keeps a second stack out."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kai_airflow.local.errors import StackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEFTOVERS = 10.0  # seconds for what a killed `up` left to end itself
+POLL = 0.1  # seconds
+
+
+@dataclass(frozen=True)
+class Home:
+    """The stack's folder, absolute, and the places in it."""
+
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        """What the parts print, a file each."""
+        return self.path / "logs"
+
+    @property
+    def nats(self) -> Path:
+        """nats-server's configuration and JetStream's files."""
+        return self.path / "nats"
+
+    @property
+    def postgres(self) -> Path:
+        """PostgreSQL's data."""
+        return self.path / "postgres"
+
+    @property
+    def kubernetes(self) -> Path:
+        """The local Kubernetes API's folder."""
+        return self.path / "kubernetes"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """How to reach the local Kubernetes API."""
+        return self.kubernetes / "kubeconfig"
+
+    @property
+    def airflow(self) -> Path:
+        """AIRFLOW_HOME."""
+        return self.path / "airflow"
+
+    def make(self) -> None:
+        """Make the folders, for this user alone. Raises StackError where that is impossible."""
+        try:
+            for folder in (self.path, self.logs, self.nats, self.kubernetes, self.airflow):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            write_private(self.path / ".gitignore", "*\n")
+        except OSError as error:
+            raise StackError(
+                f"{self.path}: can't keep the stack here: {error.strerror}. Remedy: choose another folder with --home."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What only the parts of one stack know, and the password of its UI."""
+
+    nats: str
+    postgres: str
+    admin: str
+    api: str
+    jwt: str
+    fernet: str
+
+    @classmethod
+    def of(cls, home: Home) -> Secrets:
+        """The secrets of this home, made the first time. Raises StackError for a damaged file."""
+        file = home.path / "secrets.json"
+        if not file.exists():
+            write_private(file, json.dumps(asdict(cls._new())))
+        try:
+            read = json.loads(file.read_bytes())
+            return cls(**{field.name: str(read[field.name]) for field in fields(cls)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StackError(f"{file}: damaged ({error}). Remedy: remove {home.path} and start anew.") from error
+
+    @classmethod
+    def _new(cls) -> Secrets:
+        return cls(
+            nats=secrets.token_hex(16),
+            postgres=secrets.token_hex(16),
+            admin=secrets.token_hex(6),
+            api=secrets.token_hex(32),
+            jwt=secrets.token_hex(32),
+            fernet=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        )
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that its owner alone may read, from its first byte on, and whole or not at all."""
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    fresh.replace(file)
+
+
+@contextmanager
+def locked(home: Home) -> Iterator[int]:
+    """Keep other stacks out of this home; gives the lock's descriptor, which parts inherit.
+
+    So the home stays locked until the last of them has ended, even when ``up`` was killed. Raises StackError where
+    another stack runs.
+    """
+    descriptor = os.open(home.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _lock(descriptor, home)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, home: Home) -> None:
+    deadline = time.monotonic() + LEFTOVERS
+    while not _try_lock(descriptor):
+        holder = os.pread(descriptor, 20, 0).decode()
+        if Path("/proc", holder or "self").exists() or time.monotonic() > deadline:
+            raise StackError(
+                f"{home.path}: a stack runs here already (process {holder}). "
+                "Remedy: stop it first, or choose another folder with --home."
+            )
+        time.sleep(POLL)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,138 @@
+"""The server's life: folder, token, kubeconfig, tasks, end."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import yaml
+from aiohttp import web
+
+from kai_airflow.local.errors import StackError
+from kai_airflow.local.kubernetes import garbage
+from kai_airflow.local.kubernetes.api import Api
+from kai_airflow.local.kubernetes.http import application
+from kai_airflow.local.kubernetes.images import ImageMap
+from kai_airflow.local.kubernetes.node import Node
+from kai_airflow.local.kubernetes.store import Store
+
+HOST = "127.0.0.1"
+
+
+async def serve(home: Path, images: Path, port: int = 0) -> None:
+    """Serve until SIGTERM or SIGINT. `home/kubeconfig` is there while requests are answered, and only then.
+
+    Raises StackError where the port or the folder is taken.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with _own(home) as pods, _listening(port) as listener:
+        token = secrets.token_urlsafe(32)
+        api = Api(Store(first=time.time_ns() // 10**6))
+        node = Node(api.store, pods, ImageMap(images))
+        async with _tasks(api, node), _answering(application(api, node, token), listener):
+            with _kubeconfig(home / "kubeconfig", f"http://{HOST}:{listener.getsockname()[1]}", token):
+                await stop.wait()
+            await node.stop()
+            api.store.close()
+
+
+@contextlib.contextmanager
+def _own(home: Path) -> Iterator[Path]:
+    """The folder for pods, empty, for this server alone; gone afterwards."""
+    pods, lock = home / "pods", _lock(home)
+    _clear(home)  # what a server that was killed has left
+    try:
+        pods.mkdir(mode=0o700, exist_ok=True)
+        yield pods
+    finally:
+        _clear(home)
+        os.close(lock)
+
+
+def _lock(home: Path) -> int:
+    """A descriptor that keeps other servers out of the folder. It goes with this process, however that ends."""
+    if sys.platform != "linux":
+        raise StackError(f"the local Kubernetes API runs containers on Linux only, not on {sys.platform}")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StackError(f"{home} is in use by another local Kubernetes API: stop that one first") from error
+    except OSError as error:
+        raise StackError(f"can't use {home} as the home of the local Kubernetes API: {error}") from error
+    return lock
+
+
+def _clear(home: Path) -> None:
+    (home / "kubeconfig").unlink(missing_ok=True)
+    shutil.rmtree(home / "pods", ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise StackError(f"port {port} of {HOST} is taken: stop what listens there, or choose another") from error
+        yield listener
+
+
+@contextlib.asynccontextmanager
+async def _tasks(api: Api, node: Node) -> AsyncIterator[None]:
+    """The node and the garbage collector at work; when one of them breaks, the server stops with its error."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in (node.run(), garbage.collect(api), garbage.forget(api))]
+        await asyncio.sleep(0)  # they follow the store from its first change on
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _answering(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
+    # A watch whose client has gone is cancelled, not kept until its timeout.
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.contextmanager
+def _kubeconfig(file: Path, url: str, token: str) -> Iterator[None]:
+    """The file by which clients find the server; it appears whole."""
+    name = "kai-local"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": url}}],
+        "users": [{"name": name, "user": {"token": token}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+        "current-context": name,
+    }
+    draft = file.with_name(f"{file.name}.new")
+    draft.unlink(missing_ok=True)
+    with open(draft, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as text:
+        yaml.safe_dump(config, text, sort_keys=False)
+    draft.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)

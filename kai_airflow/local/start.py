@@ -1,0 +1,118 @@
+"""The order in which the parts of a stack start: each as soon as what it needs is there."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from kai_airflow.local import airflow, cluster, nats, postgres
+from kai_airflow.local.home import write_private
+from kai_airflow.local.waiting import together, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kai_airflow.local.airflow import Addresses
+    from kai_airflow.local.home import Home, Secrets
+    from kai_airflow.local.progress import Progress
+    from kai_airflow.local.supervisor import Supervisor
+
+PARTS = (nats.NAME, postgres.NAME, cluster.NAME, airflow.MIGRATION, *airflow.COMPONENTS)
+SOON = 60.0  # seconds for what takes one on an idle machine
+AIRFLOW_START = 180.0  # seconds; on two idle cores it takes about ten
+
+# Those of the highest rank are stopped first: tasks, then what they talk to, the database last.
+POSTGRES, NATS, KUBERNETES, AIRFLOW = range(4)
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a stack. ``basis``: the environment of all parts; Airflow's have more."""
+
+    supervisor: Supervisor
+    home: Home
+    secrets: Secrets
+    addresses: Addresses
+    basis: Mapping[str, str]
+    progress: Progress
+
+    async def parts(self) -> None:
+        """Start all parts and wait until they are well. Raises StackError, PartEndedError."""
+        await together(self._nats(), self._kubernetes(), self._airflow())
+
+    async def _nats(self) -> None:
+        with self._reported(nats.NAME):
+            part = nats.part(self.home.nats, self.addresses.nats, self.secrets.nats, self.basis, NATS)
+            await self.supervisor.start(part)
+            url = nats.url(self.addresses.nats, self.secrets.nats)
+            await until(nats.NAME, partial(nats.answers, url), SOON)
+
+    async def _kubernetes(self) -> None:
+        with self._reported(cluster.NAME):
+            images = self.addresses.dags / cluster.IMAGES
+            part = cluster.part(self.home.kubernetes, self.home.kubeconfig, images, self.basis, KUBERNETES)
+            await self.supervisor.start(part)
+            await until(cluster.NAME, partial(cluster.answers, self.home.kubeconfig), SOON)
+
+    async def _postgres(self) -> None:
+        with self._reported(postgres.NAME):
+            if not self.home.postgres.exists():
+                await self._make_database()
+            part = postgres.part(self.home.postgres, self.addresses.postgres, self.basis, POSTGRES)
+            await self.supervisor.start(part)
+            url = airflow.database_url(self.secrets, self.addresses.postgres)
+            await until(postgres.NAME, partial(postgres.answers, url), SOON)
+
+    async def _make_database(self) -> None:
+        fresh, password = self.home.path / "postgres.new", self.home.path / "postgres.password"
+        postgres.make_folder(fresh)
+        write_private(password, self.secrets.postgres)
+        try:
+            await self.supervisor.run(postgres.creation(fresh, password, self.basis, POSTGRES))
+        finally:
+            password.unlink()
+        fresh.rename(self.home.postgres)  # whole, or not there
+
+    async def _airflow(self) -> None:
+        await self._postgres()
+        variables = airflow.environment(self.basis, self.home, self.secrets, self.addresses)
+        airflow.write_passwords(self.home, self.secrets)
+        await self._migrate(variables)
+        await self._components(variables)
+
+    async def _components(self, variables: Mapping[str, str]) -> None:
+        since, began = datetime.now(UTC), time.monotonic()
+        waiting = set()
+        for part in airflow.components(variables, AIRFLOW):
+            self.progress.starting(part.name)
+            await self.supervisor.start(part)
+            waiting.add(part.name)
+
+        async def all_well() -> bool:
+            for name in waiting & await airflow.well(self.addresses.ui, since):
+                waiting.remove(name)
+                self.progress.ready(name, time.monotonic() - began)
+            return not waiting
+
+        await until("Airflow", all_well, AIRFLOW_START)
+
+    async def _migrate(self, variables: Mapping[str, str]) -> None:
+        """Bring Airflow's tables up to date, once per version of Airflow: it takes seconds even for nothing."""
+        mark, current = self.home.airflow / "migrated", version("apache-airflow-core")
+        if mark.exists() and mark.read_text() == current:
+            return
+        with self._reported(airflow.MIGRATION):
+            await self.supervisor.run(airflow.migration(variables, AIRFLOW))
+        write_private(mark, current)
+
+    @contextmanager
+    def _reported(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        self.progress.starting(name)
+        yield
+        self.progress.ready(name, time.monotonic() - began)
