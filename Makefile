@@ -32,8 +32,11 @@ unit: $(VENV)/installed ## unit tests, and tests against a real nats-server
 stack: $(VENV)/installed ## end-to-end tests on the whole stack
 	$(BIN)/python -m pytest -m stack
 
-proto: $(VENV)/installed ## the generated code of kai_airflow/messaging/kai_nats_msg.proto
-	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. kai_airflow/messaging/kai_nats_msg.proto
+# Code that an older protoc generates runs on newer libraries, not the other way round: the lowest that pyproject.toml allows.
+proto: ## the generated code of kai_airflow/messaging/kai_nats_msg.proto
+	$(PYTHON) -m venv $(VENV)/proto
+	$(VENV)/proto/bin/python -m pip install --quiet --disable-pip-version-check grpcio-tools==1.75.1 'setuptools<81'
+	$(VENV)/proto/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. kai_airflow/messaging/kai_nats_msg.proto
 
 requirements: ## the pinned requirements of development, from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

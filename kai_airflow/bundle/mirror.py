@@ -1,8 +1,9 @@
 """A folder of generated files that follows a folder of KRT files. Knows nothing of Airflow but its ignore files.
 
 For ``a/krt.yaml`` it holds ``a/krt.yaml``, the document byte for byte, and ``a/krt.yaml.py``, the module
-(:mod:`kai_airflow.bundle.module`). No other state is kept: a document's modification time is the *change* time of the
-KRT file it was copied from, which no program can set, so a pass over unchanged files is one stat of each.
+(:mod:`kai_airflow.bundle.module`). What was done is told by the document's modification time alone: the *change* time
+of the KRT file it was copied from, which no program can set, so that a pass over unchanged files is one stat of each;
+YOUNG while that time can't be trusted yet; INCOMPLETE before its module is written.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from kai_airflow import __version__, krt
 from kai_airflow.bundle import access, module, survey
-from kai_airflow.bundle.steps import UNSETTLED, Failure, File, Folder, Publication, Removal
+from kai_airflow.bundle.steps import INCOMPLETE, Confirmation, Failure, File, Folder, Publication, Removal
 from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kai_airflow.bundle.steps import Step
     from kai_airflow.bundle.survey import Present, Source, Wanted
@@ -38,6 +39,9 @@ DOCUMENTS = {"glob": "krt.yaml\n*.krt.yaml\n!*/\n", "regexp": "(^|[/.])krt[.]yam
 
 SETTLED = 1_000_000_000
 """Nanoseconds. Two changes within a tick of the file system's clock bear one time; one this old has its own."""
+
+YOUNG = 1_000_000_000
+"""The time of a document that was newer than that. The next pass compares it again."""
 
 
 class BundleError(KaiAirflowError):
@@ -77,7 +81,7 @@ class Mirror:
         changed = marker.due()
         for name, source in wanted.sources.items():
             if changed or not _current(name, source, present):
-                yield from self._generation(name, source)
+                yield from self._generation(name, source, {} if changed else present.files)
         if changed:
             yield marker
 
@@ -108,26 +112,29 @@ class Mirror:
             if name not in present.folders or not its_access.fits(present.folders[name]):
                 yield Folder(self.target / name, its_access)
 
-    def _generation(self, name: str, source: Source) -> Iterator[Step]:
-        step: Publication | Failure
+    def _generation(self, name: str, source: Source, valid: Mapping[str, os.stat_result]) -> Iterator[Step]:
+        """``valid`` are the generated files whose form is right."""
         try:
-            document, status = read_document(self.source / source.path)
+            content, status = read_document(self.source / source.path)
         except FileNotFoundError:
             return
         except OSError as error:
-            step = self._failure(name, error.strerror or str(error))
-        else:
-            step = self._publication(name, document, status)
-        if step.due():
-            yield step
+            failure = self._failure(name, error.strerror or str(error))
+            yield from [failure] if failure.due() else []
+            return
+        document = File(self.target / name, content, access.like(status), time=INCOMPLETE)
+        settled = time.time_ns() - status.st_ctime_ns > SETTLED
+        yield from self._publication(name, document, status.st_ctime_ns if settled else YOUNG, valid)
 
-    def _publication(self, name: str, document: bytes, status: os.stat_result) -> Publication:
-        its_access = access.like(status)
-        return Publication(
-            document=File(self.target / name, document, its_access, time=UNSETTLED),
-            module=File(self.target / f"{name}.py", module.loading(name, document), its_access),
-            time=status.st_ctime_ns if time.time_ns() - status.st_ctime_ns > SETTLED else UNSETTLED,
-        )
+    def _publication(
+        self, name: str, document: File, noted: int, valid: Mapping[str, os.stat_result]
+    ) -> Iterator[Step]:
+        code = f"{name}.py"
+        complete = name in valid and code in valid and valid[name].st_mtime_ns != INCOMPLETE
+        if not (complete and document.has_content()):
+            yield Publication(name, document, self.target / code, noted)
+        elif (confirmation := Confirmation(document, self.target / code, noted)).due():
+            yield confirmation
 
     def _failure(self, name: str, reason: str) -> Failure:
         text = module.failing(name, reason)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from kai_airflow.bundle import module
+
 if TYPE_CHECKING:
     from kai_airflow.bundle.access import Access
 
 
-UNSETTLED = 0
-"""The modification time of a document that has yet to be compared with its KRT file."""
+INCOMPLETE = 0
+"""The modification time, in nanoseconds as all times here, of a document whose module is yet to be written."""
 
 
 class Step(Protocol):
@@ -70,11 +72,11 @@ class File:
     def due(self) -> bool:
         """Whether there is something to do."""
         status = _status(self.path)
-        return status is None or not (self._has_content() and self.access.fits(status))
+        return status is None or not (self.has_content() and self.access.fits(status))
 
     def take(self) -> None:
-        """Replace it whole; leave it untouched where its content fits, so that Airflow doesn't read it again."""
-        if self._has_content():
+        """Replace it whole; leave it untouched where its content fits."""
+        if self.has_content():
             self.access.give(self.path)
             return
         descriptor, name = tempfile.mkstemp(dir=self.path.parent)
@@ -93,7 +95,8 @@ class File:
             _set_time(made, self.time)
         self.access.give(made)
 
-    def _has_content(self) -> bool:
+    def has_content(self) -> bool:
+        """Whether nothing but access and time can differ."""
         try:
             return self.path.read_bytes() == self.content
         except OSError:
@@ -102,10 +105,34 @@ class File:
 
 @dataclass(frozen=True)
 class Publication:
-    """A document and the module that loads it. The document's time is set last: it says that both are there."""
+    """A document and the module that loads it; the document's time says that both are there."""
+
+    name: str
+    document: File
+    module_path: Path
+    time: int
+
+    @property
+    def path(self) -> Path:
+        """The document."""
+        return self.document.path
+
+    def take(self) -> None:
+        """Document first: a module is never without one, and never loads an older one than it shows."""
+        self.document.take()
+        code = File(self.module_path, module.loading(self.name, self.document.content), self.document.access)
+        if code.due():
+            _set_time(self.path, INCOMPLETE)
+            code.take()
+        _set_time(self.path, self.time)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A document that has its KRT file's content still, and its module: only access and time may differ."""
 
     document: File
-    module: File
+    module_path: Path
     time: int
 
     @property
@@ -116,15 +143,12 @@ class Publication:
     def due(self) -> bool:
         """Whether there is something to do."""
         status = _status(self.path)
-        late = status is None or status.st_mtime_ns != self.time
-        return late or self.document.due() or self.module.due()
+        return status is None or status.st_mtime_ns != self.time or not self.document.access.fits(status)
 
     def take(self) -> None:
-        """Document first: a module is never without one, and never loads an older one than it shows."""
-        self.document.take()
-        if self.module.due():
-            _set_time(self.path, UNSETTLED)
-            self.module.take()
+        """The module keeps its modification time, so that Airflow doesn't parse it again."""
+        self.document.access.give(self.path)
+        self.document.access.give(self.module_path)
         _set_time(self.path, self.time)
 
 
@@ -146,6 +170,8 @@ class Failure:
 
     def take(self) -> None:
         """Module first: it must not look for the document any more."""
+        if self.document.exists():
+            _set_time(self.document, INCOMPLETE)
         self.module.take()
         self.document.unlink(missing_ok=True)
 

@@ -68,7 +68,7 @@ def fresh_home(console: Console) -> Iterator[DemoHome]:
     try:
         yield home
     except KaiAirflowError:
-        home.kept = (home.path / "logs").exists()
+        home.kept = any(home.path.glob("logs/*.log"))
         raise
     finally:
         if home.kept:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from kai_airflow.krt.place import Field
-from kai_airflow.krt.schema import Key, Texts, boolean, each, integer, number, record, text, texts
+from kai_airflow.krt.schema import Key, Texts, boolean, each, integer, keys_of, number, record, text, texts
 
 EXTENSION = "x-airflow"
 
@@ -104,3 +104,22 @@ class ProductDraft:
     config: Annotated[Field[Texts], Key("config", texts)]
     workflows: Annotated[Field[tuple[Field[WorkflowDraft], ...]], Key("workflows", each(record(WorkflowDraft)))]
     extension: Annotated[Field[ProductExtension], Key(EXTENSION, record(ProductExtension, extension=EXTENSION))]
+
+
+KEYS = frozenset(
+    key.name
+    for draft in (
+        ProductDraft,
+        ProductExtension,
+        WorkflowDraft,
+        WorkflowExtension,
+        ProcessDraft,
+        ProcessExtension,
+        ObjectStoreDraft,
+        NetworkingDraft,
+        ResourcesDraft,
+        LimitsDraft,
+    )
+    for key in keys_of(draft).values()
+)
+"""Every key that means something in a KRT."""

@@ -26,7 +26,7 @@ def find(folder: Path) -> list[PurePosixPath]:
         below = folders.popleft() if folders else links.popleft()
         for entry in _unsearched(os.path.join(folder, below), searched):  # noqa: PTH118 - thousands of Paths take their time
             path = f"{below}/{entry.name}" if below else entry.name
-            if entry.is_dir():
+            if _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(path)
             elif entry.name == FILE or entry.name.endswith(SUFFIX):
                 found.append(PurePosixPath(path))
@@ -45,3 +45,10 @@ def _unsearched(folder: str, searched: set[tuple[int, int]]) -> list[os.DirEntry
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except (OSError, ValueError):
         return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

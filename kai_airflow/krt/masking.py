@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from kai_airflow.krt.draft import KEYS
 from kai_airflow.krt.nodes import Mapping, Node, Scalar, Sequence
 from kai_airflow.krt.reading import UnreadableError, documents
 from kai_airflow.krt.sensitive import MASK, blank, hide_assigned, hide_userinfo, is_sensitive
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
 
 _SECRETS = ("workflows", "processes", "secrets")
 """The way to KAI's own ``secrets``: names of Secrets of Kubernetes, no secrets themselves."""
-_BLOCKS = ("|", ">")
 _COMMENTS = re.compile(r"(?:(?<=\s)|^)#[^\n]*(?:\n[ \t]*#[^\n]*)*", re.MULTILINE)
-_LINE = re.compile(r"(?P<kept>[ \t]*(?:- +)*(?:[A-Za-z_][\w.-]{0,62}:(?=\s|$))?[ \t]*)(?P<value>[^\r\n]*)")
+_LINE = re.compile(r"(?P<indent>[ \t]*(?:- +)*)(?:(?P<key>[\w.-]{1,60}):(?=\s|$))?(?P<space>[ \t]*)(?P<value>[^\r\n]*)")
 
 
 def mask(text: str) -> str:
     """The text with ``***`` for every value of a sensitive-looking key, in whatever style; as many lines as before.
 
     Passwords in URLs go, what an alias under a sensitive key names, and what follows a ``password:`` inside other
-    values and comments. Of text that is no YAML, only the keys are shown.
+    values and comments. Of text that is no YAML, only the keys of KRTs and the sensitive-looking ones are shown: what
+    looks like another key may be a line of a secret.
     """
     try:
         roots = [root for root in documents(text) if root is not None]
@@ -36,7 +37,10 @@ def mask(text: str) -> str:
 
 
 def _key_alone(line: re.Match[str]) -> str:
-    return line["kept"] + (MASK if line["value"] else "")
+    key = line["key"]
+    if key is not None and (key in KEYS or is_sensitive(key)):
+        return f"{line['indent']}{key}:{line['space']}{MASK if line['value'] else ''}"
+    return line["indent"] + (MASK if key is not None or line["value"] else "")
 
 
 def _scalars(root: Node) -> dict[int, tuple[Scalar, bool]]:

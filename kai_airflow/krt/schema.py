@@ -58,10 +58,15 @@ def _wrong_type(node: Node, place: Place, expected: str) -> Issue:
     return place.issue("wrong-type", message, _REMEDIES.get(expected, f"Write {expected}, without quotes."))
 
 
+def keys_of(draft: type) -> dict[str, Key[object]]:
+    """The keys of a draft, by the names of its fields."""
+    hints = get_type_hints(draft, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+
+
 def record(draft: type[T], *, extension: str | None = None) -> Convert[T]:
     """A map with the keys of a draft. In an ``extension`` an unknown key is an error; elsewhere KAI ignores it."""
-    hints = get_type_hints(draft, include_extras=True)
-    keys: dict[str, Key[object]] = {name: hint.__metadata__[0] for name, hint in hints.items()}
+    keys = keys_of(draft)
     known = [key.name for key in keys.values()]
 
     def convert(node: Node, place: Place, findings: Findings) -> T:

@@ -104,7 +104,6 @@ def _settings(home: Home, secrets: Secrets, addresses: Addresses) -> dict[str, d
     return {
         "core": {
             "dags_folder": str(addresses.dags),
-            "plugins_folder": str(home.airflow / "plugins"),
             "simple_auth_manager_passwords_file": str(_passwords(home)),
             "fernet_key": secrets.fernet,
             "execution_api_server_url": f"{url}/execution/",
@@ -115,9 +114,7 @@ def _settings(home: Home, secrets: Secrets, addresses: Addresses) -> dict[str, d
         "dag_processor": {
             "dag_bundle_storage_path": str(home.airflow / "bundles"),
             "dag_bundle_config_list": json.dumps(_bundles(addresses.dags)),
-            "dag_processor_child_process_log_directory": str(home.airflow / "logs" / "dag_processor"),
         },
-        "logging": {"base_log_folder": str(home.airflow / "logs")},
     }
 
 

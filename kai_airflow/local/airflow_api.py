@@ -96,6 +96,15 @@ class AirflowApi:
             for one in self._pages("/api/v2/importErrors", "import_errors")
         ]
 
+    def last_parsed(self, dag_id: str) -> str:
+        """When a DAG's file was last parsed, ISO 8601."""
+        return str(self._ask("GET", f"/api/v2/dags/{_q(dag_id)}")["last_parsed_time"])
+
+    def parse_again(self, dag_id: str) -> None:
+        """Have the dag-processor parse a DAG's file now, changed or not."""
+        token = self._ask("GET", f"/api/v2/dags/{_q(dag_id)}")["file_token"]
+        self._ask("PUT", f"/api/v2/parseDagFile/{_q(token)}")
+
     def dag_versions(self, dag_id: str) -> list[int]:
         """The numbers of a DAG's versions."""
         pages = self._pages(f"/api/v2/dags/{_q(dag_id)}/dagVersions", "dag_versions")
@@ -183,7 +192,7 @@ class AirflowApi:
             raise AirflowApiError(0, f"Airflow: {method} {path}: {error!r}") from error
         if not answer.is_success:
             raise AirflowApiError(answer.status_code, f"Airflow: {method} {path}: {answer.status_code} {answer.text}")
-        body: dict[str, Any] = answer.json()
+        body: dict[str, Any] = answer.json() or {}
         return body
 
 

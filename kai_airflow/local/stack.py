@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+SIGNALS = 0.2  # seconds after which a signal is noticed at the latest
+
 
 class Stack:
     """Entered it is healthy, left it is gone. Its own event loop runs in a thread meanwhile.
@@ -74,7 +76,7 @@ class Stack:
             thread = self._resources.enter_context(ThreadPoolExecutor(1, "kai-airflow stack"))
             self._served = thread.submit(self._loop.run_until_complete, self._serve())
             self._resources.callback(self._leave)
-            wait((self._ready, self._served), return_when=FIRST_COMPLETED)
+            _first_of(self._ready, self._served)
             if self._served.done():
                 self._served.result()
         except BaseException:
@@ -90,6 +92,7 @@ class Stack:
 
     def wait(self) -> None:
         """Wait until a part ends. Raises PartEndedError."""
+        _first_of(self._served)
         self._served.result()
 
     def _prepare(self) -> None:
@@ -125,3 +128,12 @@ class Stack:
             with suppress(KeyboardInterrupt):  # a second one doesn't leave half a stack behind
                 wait((self._served,))
         self._loop.close()
+
+
+def _first_of(*futures: Future[None]) -> None:
+    """Wait until one of them is done.
+
+    Look up now and then: a signal that another thread took in doesn't wake this one, which alone acts on signals.
+    """
+    while not wait(futures, timeout=SIGNALS, return_when=FIRST_COMPLETED).done:
+        pass

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from kai_airflow.bundle.mirror import MARKER, SETTLED, BundleError, Mirror, read_document
+from kai_airflow.bundle.access import Access
+from kai_airflow.bundle.mirror import MARKER, SETTLED, YOUNG, BundleError, Mirror, read_document
+from kai_airflow.bundle.steps import INCOMPLETE, Failure, File, Publication
 from kai_airflow.krt import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def generated(mirror: Mirror) -> set[str]:
 def settle(mirror: Mirror) -> None:
     """Let the files become old enough for their times to tell all, and the mirror take note."""
     deadline = time.monotonic() + SETTLED / 1e9 + 10
-    while any(path.stat().st_mtime_ns == 0 for path in mirror.target.rglob("*.yaml") if path.is_file()):
+    while any(path.stat().st_mtime_ns == YOUNG for path in mirror.target.rglob("*.yaml") if path.is_file()):
         assert time.monotonic() < deadline
         time.sleep(0.05)  # a file's age is announced by no event
         mirror.update()
@@ -409,6 +411,28 @@ def test_what_somebody_removed_comes_back(mirror: Mirror, write: Write, victim: 
     assert mirror.stale()
     mirror.update()
     assert set(snapshot(mirror.target)) == before
+
+
+def test_a_module_that_could_not_be_written_is_written_later(mirror: Mirror, write: Write) -> None:
+    """Not even the unchanged pass takes the document beside it for done."""
+    write("a/krt.yaml")
+    mirror.update()
+    settle(mirror)
+    code = mirror.target / "a/krt.yaml.py"
+    right = code.read_text()
+    code.unlink()
+    code.mkdir()
+    document = mirror.target / "a/krt.yaml"
+    everybody = Access(0o644, os.getegid())
+    for step in (
+        Publication("a/krt.yaml", File(document, document.read_bytes(), everybody), code, document.stat().st_mtime_ns),
+        Failure(document, File(code, b"raise", everybody)),
+    ):
+        with pytest.raises(IsADirectoryError):
+            step.take()
+        assert document.stat().st_mtime_ns == INCOMPLETE
+    mirror.update()
+    assert code.read_text() == right
 
 
 def test_what_somebody_put_there_goes(mirror: Mirror, write: Write, tmp_path: Path) -> None:

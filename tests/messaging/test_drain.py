@@ -22,11 +22,11 @@ from kai_airflow.plan import names
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conftest import NatsServer
     from nats.aio.msg import Msg
 
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.messaging.drain import Drain
+    from tests.conftest import NatsServer
 
 STREAM = names.run_stream("shop", "train")
 

@@ -13,8 +13,9 @@ from kai_airflow.operators.pods import KubeError
 from kai_airflow.operators.supervisor import ProcessError
 
 if TYPE_CHECKING:
-    from conftest import Kubernetes, Trial
     from kubernetes_asyncio.client import CoreV1Api
+
+    from tests.operators.conftest import Kubernetes, Trial
 
 
 async def test_a_try_is_done_when_all_is_acked_though_its_process_runs_on(trial: Trial) -> None:

@@ -126,15 +126,13 @@ def _forbidden(process: ProcessDraft, field: Field[str], types: Mapping[str, str
 
 def _tasks_heard(draft: WorkflowDraft) -> dict[str, dict[str, Field[str]]]:
     """For each task, the other tasks that it subscribes to."""
-    tasks: dict[str, dict[str, Field[str]]] = {}
-    for process in processes_of(draft):
-        if process.type.value == "task" and process.name.value:
-            tasks.setdefault(process.name.value, {})
+    tasks = (process for process in processes_of(draft) if process.type.value == "task")
+    heard: dict[str, dict[str, Field[str]]] = {task.name.value: {} for task in tasks if task.name.value}
     for _, process, field in _subscriptions(draft):
         name, target = process.name.value, _target(field)
-        if name in tasks and target in tasks and name != target:
-            tasks[name].setdefault(target, field)
-    return tasks
+        if process.type.value == "task" and name in heard and target in heard and name != target:
+            heard[name].setdefault(target, field)
+    return heard
 
 
 def _cycles(edges: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:

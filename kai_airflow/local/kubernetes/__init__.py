@@ -12,12 +12,13 @@ How a process differs from a container:
   image pull policies are kept in the object and not enforced.
 - Files of a mounted Secret don't change after the start, and nothing is written to or read from terminationMessagePath.
 
-    errors      refusals, as Status objects           http        aiohttp handlers
-    store       objects, versions, history            query       what a request's query says
-    selectors   label and field selectors             watch       a change as a client's view sees it
-    metadata, resources, pods   what an object may be api         the verbs; garbage: owner references, old Events
-    patch       merge patches
-    runtime     pods -> containers                    status      a pod's status, from its containers' states
-    process     a container's processes, through shim images      the image map
-    mounts, environment   what a container gets       logs        what it prints
+What runs it all is server.py. From the outside in:
+
+    http, query, watch           requests and streams: URLs, parameters, a change as a client's view sees it
+    api, patch, garbage          the verbs; merge patches; owner references and old Events
+    metadata, resources, pods    what an object may say
+    store, selectors, errors     objects, versions and history; which objects; refusals as Status objects
+    node, life, status, events   pods -> containers: what happens, and how a pod tells of it
+    images, mounts, environment  what a container is started with
+    process, shim, logs          its processes, and what they print
 """

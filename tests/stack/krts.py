@@ -1,0 +1,46 @@
+"""What the end-to-end tests put into a stack's dags folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kai_airflow.local.stack import Stack
+
+RESOURCES = "resourceLimits: {CPU: {request: 100m}, memory: {request: 100M}}"
+
+
+def process(name: str, kind: str, image: str, *subscriptions: str, more: str = "") -> str:
+    """One process; ``more`` continues its flow mapping."""
+    listed = f", subscriptions: [{', '.join(subscriptions)}]" if subscriptions else ""
+    return f'{{name: {name}, type: {kind}, image: "{image}", {RESOURCES}{listed}{more}}}'
+
+
+def krt(*processes: str, workflow: str = "work", description: str = "a test", more: str = "") -> str:
+    """A product of one workflow; ``more`` is lines at the top."""
+    listed = "".join(f"\n      - {one}" for one in processes)
+    return f"""\
+version: v1.0.0
+description: '{description}'
+{more}
+workflows:
+  - name: {workflow}
+    type: training
+    processes:{listed}
+"""
+
+
+def install_examples(stack: Stack) -> None:
+    """Put this repository's dags folder into the stack's."""
+    shutil.copytree(Path(__file__).parents[2] / "dags", stack.dags, dirs_exist_ok=True)
+
+
+def add_images(stack: Stack, images: Mapping[str, list[str]]) -> None:
+    """Have the stack run these images as these commands."""
+    with (stack.dags / "images.yaml").open("a") as file:
+        file.writelines(f"\n{json.dumps(image)}: {json.dumps(words)}\n" for image, words in images.items())

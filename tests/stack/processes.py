@@ -1,0 +1,33 @@
+"""The processes of the end-to-end tests, by name: ``python processes.py NAME``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from kai_airflow.process import Process, Request
+
+if TYPE_CHECKING:
+    from nats.js.kv import KeyValue
+
+process = Process()
+
+
+async def echo(request: Request) -> None:
+    """Answers with everything that a KRT says to a process, as it arrived there."""
+    buckets = {scope: await values(bucket) for scope, bucket in process.buckets.items() if scope != "global"}
+    await request.send({"config": dict(process.config), "buckets": buckets, "payload": request.payload})
+
+
+async def values(bucket: KeyValue) -> dict[str, str]:
+    return {key: ((await bucket.get(key)).value or b"").decode() for key in await bucket.keys()}
+
+
+async def refuse(request: Request) -> None:
+    """Fails with every request."""
+    await request.send_error(f"cannot work on {request.payload}")
+
+
+if __name__ == "__main__":
+    process.on()({"echo": echo, "refuse": refuse}[sys.argv[1]])
+    process.run()
