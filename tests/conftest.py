@@ -1,11 +1,13 @@
-"""What many tests share: a real nats-server, and processes of a workflow on it."""
+"""What many tests share: a real nats-server, processes of a workflow on it, an AIRFLOW_HOME of their own."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,10 @@ from kai_airflow.messaging.codec import Json, Message, decode, encode, pack
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.streams import ensure_buckets, ensure_live_stream
 from kai_airflow.plan import names
+
+# Before anything imports Airflow, which makes its home at once.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="kai-airflow-tests-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 _SECRETS = ("workflows", "processes", "secrets")
 """The way to KAI's own ``secrets``: names of Secrets of Kubernetes, no secrets themselves."""
+_IMAGE = ("workflows", "processes", "image")
+"""The way to an image: ``registry/auth-service:v1`` reads like an assignment and is none."""
+_BYTE_ORDER_MARK = "\ufeff"
 _COMMENTS = re.compile(r"(?:(?<=\s)|^)#[^\n]*(?:\n[ \t]*#[^\n]*)*", re.MULTILINE)
-_LINE = re.compile(r"(?P<indent>[ \t]*(?:- +)*)(?:(?P<key>[\w.-]{1,60}):(?=\s|$))?(?P<space>[ \t]*)(?P<value>[^\r\n]*)")
+_LINE = re.compile(
+    r"(?P<indent>[ \t]*(?:- +)*)(?:(?P<key>[\w.-]{1,60}):(?=\s|$))?(?P<space>[ \t]*)(?P<value>[^\r\n\x85\u2028\u2029]*)"
+)
 
 
 def mask(text: str) -> str:
@@ -26,6 +31,8 @@ def mask(text: str) -> str:
     values and comments. Of text that is no YAML, only the keys of KRTs and the sensitive-looking ones are shown: what
     looks like another key may be a line of a secret.
     """
+    if text.startswith(_BYTE_ORDER_MARK):
+        return _BYTE_ORDER_MARK + mask(text[1:])
     try:
         roots = [root for root in documents(text) if root is not None]
     except UnreadableError:
@@ -69,6 +76,8 @@ def _below(
     by_name = _is_pair_with_sensitive_name(node)
     for key, value in node.entries:
         further = (*way, key.text)[:4] if isinstance(key, Scalar) else ("",)
+        if further == _IMAGE and isinstance(value, Scalar) and not secret:
+            continue
         names_secrets = further == _SECRETS and isinstance(value, Sequence)
         yield key, secret, ()
         yield value, secret or by_name or (_names_secret(key) and not names_secrets), further
@@ -101,9 +110,9 @@ def _comment(comment: re.Match[str]) -> str:
 
 
 def _shown(scalar: Scalar, raw: str, *, secret: bool) -> str:
-    if not raw or (secret and scalar.flaw):
-        return raw  # nothing, or an alias: its anchor's value is masked where it stands
-    safe = hide_userinfo(hide_assigned(scalar.text))
-    if secret or (safe != scalar.text and "\\" in raw):
-        return (f"&{scalar.anchor} " if scalar.anchor else "") + blank(raw)
+    if not raw:
+        return raw
+    # An anchor, tag or unknown alias goes with its secret: it may be a password that lacks its quotes.
+    if secret or ("\\" in raw and hide_userinfo(hide_assigned(scalar.text)) != scalar.text):
+        return blank(raw)
     return hide_userinfo(hide_assigned(raw))

@@ -27,7 +27,6 @@ class Scalar:
     text: str
     plain: bool = False
     tag: str | None = None
-    anchor: str | None = None
     flaw: str | None = None
 
     @property

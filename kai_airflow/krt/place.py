@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from kai_airflow.krt.report import Issue
+from kai_airflow.krt.sensitive import hide_userinfo
 from kai_airflow.krt.wording import printable
 
 MAX_ISSUES = 1000
@@ -29,7 +30,7 @@ class Place(NamedTuple):
 
     def issue(self, code: str, message: str, remedy: str, location: str | None = None) -> Issue:
         """An issue here, or here under another of KAI's names."""
-        return Issue(code, printable(location or self.location), self.line, self.column, message, remedy)
+        return Issue(code, printable(hide_userinfo(location or self.location)), self.line, self.column, message, remedy)
 
 
 class Field(NamedTuple, Generic[T]):

@@ -164,7 +164,7 @@ class _Builder:
 
 def _scalar(event: yaml.ScalarEvent) -> Scalar:
     plain = event.tag is None and event.implicit[0]
-    return Scalar(*_span(event), event.value, plain, event.tag, event.anchor)
+    return Scalar(*_span(event), event.value, plain, event.tag)
 
 
 def _flawed(event: yaml.AliasEvent, flaw: str) -> Scalar:

@@ -6,12 +6,13 @@ import difflib
 import itertools
 from typing import TYPE_CHECKING
 
-from kai_airflow.krt.sensitive import hide_userinfo
+from kai_airflow.krt.sensitive import hide_assigned, hide_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _LONGEST_QUOTE = 60
+_LONGEST_SEARCH = 4096
 _LONGEST_LOCATION = 300
 # Looking for a near miss costs about 10 microseconds a candidate; a hostile file has thousands of both.
 MOST_CANDIDATES = 60
@@ -28,8 +29,7 @@ def printable(text: str, longest: int = _LONGEST_LOCATION) -> str:
 
 def quoted(text: str) -> str:
     """Text of a file, in quotes, for a message."""
-    clipped = hide_userinfo(text[: 4 * _LONGEST_QUOTE])
-    return f"'{printable(clipped, _LONGEST_QUOTE)}'"
+    return f"'{printable(hide_userinfo(hide_assigned(text[:_LONGEST_SEARCH])), _LONGEST_QUOTE)}'"
 
 
 def listed(words: Collection[str], joint: str = "or") -> str:

@@ -39,7 +39,6 @@ class Stack:
     def __init__(self, dags: Path, home: Path, port: int, progress: Progress | None = None) -> None:
         self.dags, self.home, self.port = dags.absolute(), Home(home.absolute()), port
         self._progress = progress or Silence()
-        self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready: Future[None] = Future()
         self._resources = ExitStack()
@@ -73,6 +72,8 @@ class Stack:
         """Start everything. Raises StackError; PartEndedError where a part is to blame."""
         try:
             self._prepare()
+            self._loop = asyncio.new_event_loop()
+            self._resources.callback(self._loop.close)
             thread = self._resources.enter_context(ThreadPoolExecutor(1, "kai-airflow stack"))
             self._served = thread.submit(self._loop.run_until_complete, self._serve())
             self._resources.callback(self._leave)
@@ -122,12 +123,10 @@ class Stack:
         await self._stop.wait()
 
     def _leave(self) -> None:
-        with suppress(RuntimeError):  # the loop has ended by itself
-            self._loop.call_soon_threadsafe(self._stop.set)
+        self._loop.call_soon_threadsafe(self._stop.set)
         while not self._served.done():
             with suppress(KeyboardInterrupt):  # a second one doesn't leave half a stack behind
                 wait((self._served,))
-        self._loop.close()
 
 
 def _first_of(*futures: Future[None]) -> None:

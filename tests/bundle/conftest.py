@@ -1,8 +1,7 @@
-"""Folders for bundles. Importing Airflow needs an AIRFLOW_HOME, which is never the developer's own."""
+"""Folders for bundles."""
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import tempfile
@@ -13,10 +12,6 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-if "AIRFLOW_HOME" not in os.environ:
-    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="kai-airflow-tests-")
-    atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 from kai_airflow.bundle.mirror import Mirror
 

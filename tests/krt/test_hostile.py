@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PATH = PurePath("shop/krt.yaml")
 EXAMPLE = (Path(__file__).parents[2] / "dags/github-trainer/krt.yaml").read_bytes()
-SECONDS = 2.0
+SECONDS = 10.0  # of the processor; about 1 on an idle machine, for ever where a bound is missing
 MEGABYTES = 200
 HEAD = b"version: v1.0.0\ndescription: x\nworkflows:\n  - name: w\n    type: data\n    processes:\n"
 PROCESS = (
@@ -32,14 +32,15 @@ PROCESS = (
 TASKS = 3_500
 LETTERS = [bytes([97 + i]) for i in range(20)]
 MEASURE = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path, PurePath
 from kai_airflow.krt import check
 text = sys.stdin.buffer.read()
 start = time.process_time()
 report = check(text, PurePath("shop/krt.yaml"))
 seconds = time.process_time() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not ru_maxrss, which begins with the memory of the process that started this one.
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 print(json.dumps([seconds, peak, len(report.errors), [error.code for error in report.errors[:3]]]))
 """
 
@@ -107,7 +108,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_is_an_error_within_two_seconds_and_200_megabytes(name: str) -> None:
+def test_a_flood_is_an_error_in_bounded_time_and_memory(name: str) -> None:
     text, code = FLOODS[name]
     assert len(text) <= MAX_BYTES
     measured = subprocess.run([sys.executable, "-c", MEASURE], input=text, capture_output=True, check=True)

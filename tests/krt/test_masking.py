@@ -129,8 +129,13 @@ def test_what_follows_a_secret_is_shown_as_written() -> None:
     assert mask(text) == "a: 'one'   # a comment\ntoken: ***\n\n\n\nb:   [ two,three ]\n"
 
 
-def test_an_anchor_stays_for_its_aliases() -> None:
-    assert mask("token: &a hunter2\nother: *a\n") == "token: &a ***\nother: *a\n"
+@pytest.mark.parametrize("password", ["&hunter2", "*hunter2", "!hunter2", "&a hunter2", "!!str hunter2"])
+def test_a_password_that_lacks_its_quotes_is_masked_with_its_first_sign(password: str) -> None:
+    assert mask(f"password: {password}\nother: shown\n") == "password: ***\nother: shown\n"
+
+
+def test_a_byte_order_mark_changes_nothing() -> None:
+    assert mask("\ufeffa: b\ntoken: hunter2\n") == "\ufeffa: b\ntoken: ***\n"
 
 
 def test_the_user_and_host_of_a_url_are_shown() -> None:
@@ -197,6 +202,8 @@ def test_a_secret_is_never_shown_whatever_stands_around_it(before: str, style: s
         ("github_secret: secret", "github_secret: `hunter2"),
         ("github_secret: secret", "github_secret: x\n        nodeSelectors: {token: hunter2 and more}"),
         ("type: training", "type: nats://me:hunter2@host"),
+        ("type: training", "type: token=hunter2"),
+        ("- splitter.go", "- splitter.go nats://me:hunter2@host"),
         ("github_secret: secret", "github_secret:\n\t hunter2"),
     ],
 )
@@ -205,3 +212,8 @@ def test_no_message_quotes_a_secret(old_and_new: tuple[str, str]) -> None:
     errors = check(text.encode(), PurePath("shop/krt.yaml")).errors
     assert errors
     assert not [error for error in errors if SECRET in str(error)]
+
+
+def test_the_tag_of_an_image_is_not_taken_for_a_secret() -> None:
+    text = "workflows:\n- processes:\n  - image: registry/auth-service:v1\n    config: {image: password:v1}\n"
+    assert mask(text) == text.replace("password:v1", "password: ***")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sysconfig
 import threading
@@ -18,6 +17,7 @@ from kai_airflow.local.airflow_api import AirflowApi
 from kai_airflow.local.stack import Stack
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator
 
 HEALTHY = 180.0  # seconds for a stack to start; about 20 on two idle cores
@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A healthy stack with a dags folder of its own, ``stack.dags``, empty at first."""
     folder = tmp_path_factory.mktemp("stack")
     (folder / "dags").mkdir()
-    with Stack(folder / "dags", folder / "home", *ports.free(1)) as running:
+    with Stack(folder / "dags", folder / "home", ports.free(1)[0]) as running:
         yield running
 
 
