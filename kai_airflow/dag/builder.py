@@ -30,8 +30,10 @@ def build(workflow: Workflow) -> DAG:
         doc_md=_doc(workflow),
     )
     tasks = {process.name: _task(dag, workflow, process) for process in workflow.processes}
-    for process in workflow.processes:
-        for upstream in process.upstream:
+    for position, process in enumerate(workflow.processes):
+        before = {earlier.name for earlier in workflow.processes[:position]}
+        # Where processes stream in a circle, Airflow is shown all of it but the edges that lead back.
+        for upstream in before.intersection(process.upstream):
             tasks[process.name].set_upstream(tasks[upstream])
     return dag
 

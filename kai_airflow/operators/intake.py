@@ -44,6 +44,7 @@ class IntakeOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Publish, and leave the manifest; skip where the run's request is another trigger's."""
+        self._refuse_streaming()
         request = self._request(context)
         if request.trigger != self.process.name:
             raise AirflowSkipException(f"this run's request is for the trigger {request.trigger!r}")
@@ -51,6 +52,13 @@ class IntakeOperator(BaseOperator):
         sequence = asyncio.run(self._publish(nats_address(), of, request))
         self.log.info("request %s is message %d of %s", request.request_id, sequence, of.stream)
         push_manifest(context, _manifest(of, sequence))
+
+    def _refuse_streaming(self) -> None:
+        if self.workflow.mode == "stream":
+            raise AirflowFailException(
+                f"workflow {self.workflow.name!r} streams: its processes are long-lived, which this version can't run. "
+                "Remedy: to run them as tasks instead, set x-airflow: {mode: batch} in the workflow."
+            )
 
     def _request(self, context: Context) -> Request:
         run = context["dag_run"]

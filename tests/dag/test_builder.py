@@ -78,6 +78,31 @@ def test_a_description_that_names_a_file_is_not_opened(tmp_path: Path) -> None:
     assert found.description == "/etc/passwd.md"
 
 
+STREAMING = """\
+version: v1.0.0
+description: a circle
+workflows:
+  - name: work
+    type: serving
+    processes:
+      - {name: start, type: trigger, image: i, resourceLimits: &r {CPU: {request: 1}, memory: {request: 1M}}}
+      - {name: a, type: task, image: i, resourceLimits: *r, subscriptions: [start, b]}
+      - {name: b, type: task, image: i, resourceLimits: *r, subscriptions: [a]}
+      - {name: end, type: exit, image: i, resourceLimits: *r, subscriptions: [b]}
+"""
+
+
+def test_a_circle_of_streaming_processes_is_shown_without_the_edge_that_leads_back(tmp_path: Path) -> None:
+    (tmp_path / "krt.yaml").write_text(STREAMING)
+    (found,) = load(str(tmp_path / "krt.yaml.py"), "shop/krt.yaml").values()
+    assert {task.task_id: task.upstream_task_ids for task in found.tasks} == {
+        "start": set(),
+        "a": {"start"},
+        "b": {"a"},
+        "end": {"b"},
+    }
+
+
 def test_an_invalid_krt_names_file_line_and_remedy(tmp_path: Path) -> None:
     (tmp_path / "krt.yaml").write_text(EXAMPLE.read_text().replace("splitter.go", "spliter.go"))
     with pytest.raises(KrtError, match=r"a/krt.yaml.*(?s:.*)splitter"):
