@@ -68,9 +68,7 @@ class FedTwiceError(BrokenTryError):
     """Somebody else feeds the same try."""
 
     def __init__(self, subject: str) -> None:
-        super().__init__(
-            f"{subject}: fed by somebody else at the same time. Remedy: none needed, the task is retried."
-        )
+        super().__init__(f"{subject}: fed by somebody else at the same time. Remedy: none needed, the task is retried.")
 
 
 class ServerRestartedError(BrokenTryError):

@@ -157,7 +157,7 @@ class ProcessOperator(KubernetesPodOperator):
     async def _launched(
         self, pods: Pods, manifest: dict[str, Any], of: Try, config: dict[str, Any]
     ) -> AsyncIterator[kube.PodReference]:
-        """The pod for as long as the block lasts. It waits for its Secret, and owns it: whatever dies, nothing stays."""
+        """The pod, while the block lasts. It waits for its Secret and owns it, so that whatever dies, nothing stays."""
         reference = await pods.create(manifest)
         # What the stock on_kill deletes.
         self.pod = V1Pod(metadata=V1ObjectMeta(name=reference.name, namespace=reference.namespace))

@@ -56,7 +56,7 @@ async def process_of(connection: Connection, of: Try) -> AsyncIterator[asyncio.Q
         of.input, queue=of.consumer, durable=of.consumer, cb=received.put, manual_ack=True, stream=STREAM
     )
     yield received
-    await subscription.drain()
+    await subscription.unsubscribe()
 
 
 async def publish(connection: Connection, of: Try, request_id: str, channel: str = "", error: str = "") -> int:
