@@ -12,6 +12,7 @@ another user (``run_as_user``), let that user read the KRT files, as for Python 
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 from pathlib import Path
@@ -61,6 +62,8 @@ class KrtDagBundle(BaseDagBundle):
 
     def initialize(self) -> None:
         """Bring the generated files up to date; called once by the dag-processor and at every task's start."""
+        # The dag-processor forks a process for each file: what they all import is imported before.
+        importlib.import_module("kai_airflow.dag")
         self.refresh()
         super().initialize()
 

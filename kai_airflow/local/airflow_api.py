@@ -66,7 +66,11 @@ class AirflowApi:
         self._login = {"username": user, "password": password}
 
     def __enter__(self) -> Self:
-        token = self._ask("POST", "/auth/token", json=self._login)["access_token"]
+        try:
+            token = self._ask("POST", "/auth/token", json=self._login)["access_token"]
+        except AirflowApiError:
+            self._client.close()
+            raise
         self._client.headers["Authorization"] = f"Bearer {token}"
         return self
 
