@@ -72,7 +72,11 @@ def fresh_home(console: Console) -> Iterator[DemoHome]:
         raise
     finally:
         if home.kept:
-            console.print(f"logs are kept in {home.path / 'logs'} and {home.path / 'airflow' / 'logs'}", style="dim")
+            console.print(
+                f"logs are kept in {home.path / 'logs'} and {home.path / 'airflow' / 'logs'}",
+                style="dim",
+                soft_wrap=True,
+            )
         else:
             shutil.rmtree(home.path)
             with suppress(OSError):  # something else is in it
