@@ -1,10 +1,15 @@
 """The root of every error that kai-airflow raises on purpose.
 
 KaiAirflowError
-├── krt.KrtError               a krt.yaml that breaks a rule
-├── messaging.MessagingError   NATS, its streams, a message
-├── kube.KubeError             a pod, its Secret
-└── local.StackError           the stack of one machine
+├── krt.KrtError                            a krt.yaml that breaks a rule
+├── messaging.errors.MessagingError         NATS, its streams, a message
+├── process.ProcessError                    a process that can't do what it was told
+├── operators.requests.ConfError            a run's conf
+├── operators.connections.ConnectionMissingError
+├── operators.pods.KubeError                Kubernetes refuses, is out of reach, or lost the pod
+├── operators.supervisor.ProcessEndedError  a process that ended, never started, or can't
+├── bundle.mirror.BundleError               a bundle whose folders can't work
+└── local.errors.StackError                 the stack of one machine
 """
 
 

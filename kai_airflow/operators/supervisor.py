@@ -27,7 +27,7 @@ _QUOTED_LINES = 20
 _LAST_LINES_SECONDS = 5.0
 
 
-class ProcessError(KaiAirflowError):
+class ProcessEndedError(KaiAirflowError):
     """A process that ended, never started, or can't."""
 
 
@@ -48,16 +48,16 @@ class Supervisor:
     async def until_done(self) -> None:
         """Return when all that was fed is acked and nothing more is coming.
 
-        :raises ProcessError: the process ended before, or didn't subscribe within ``start_timeout`` seconds
+        :raises ProcessEndedError: the process ended before, or didn't subscribe within ``start_timeout`` seconds
         :raises KubeError: the pod was deleted, or the API stayed out of reach
         :raises MessagingError: NATS can't say any more how far the process is
         """
         async with _beside(self._watch()) as watching, _beside(self._read_out()) as reading:
             try:
                 await self._until_settled(watching)
-            except ProcessError as error:
+            except ProcessEndedError as error:
                 await asyncio.wait([reading], timeout=_LAST_LINES_SECONDS if self._state.ended else 0)
-                raise ProcessError(f"{error} {self._quoted()}") from error
+                raise ProcessEndedError(f"{error} {self._quoted()}") from error
 
     async def _until_settled(self, watching: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + self.start_timeout
@@ -78,18 +78,18 @@ class Supervisor:
         """Whether all is still acked after the outputs have come; asked again, since a restart forgets acks."""
         await self.drain.settled()
         if self._state.exit_code:
-            raise ProcessError(self._ended("after it had acked everything"))
+            raise ProcessEndedError(self._ended("after it had acked everything"))
         return (await self.drain.progress()).finished
 
     def _fail_if_ended(self, progress: Progress) -> None:
         if self._state.ended and not progress.finished:
-            raise ProcessError(self._ended(f"with {progress.pending} of {progress.fed} messages not acked"))
+            raise ProcessEndedError(self._ended(f"with {progress.pending} of {progress.fed} messages not acked"))
 
     def _fail_if_late(self, deadline: float) -> None:
         if self._state.hopeless:
-            raise ProcessError(f"the process can't start: {self._state.waiting}.")
+            raise ProcessEndedError(f"the process can't start: {self._state.waiting}.")
         if time.monotonic() > deadline:
-            raise ProcessError(self._late())
+            raise ProcessEndedError(self._late())
 
     def _ended(self, when: str) -> str:
         code = "" if self._state.exit_code is None else f" with exit code {self._state.exit_code}"

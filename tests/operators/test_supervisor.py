@@ -10,7 +10,7 @@ from kubernetes_asyncio.client import ApiException
 
 from kai_airflow.operators import pods
 from kai_airflow.operators.pods import KubeError
-from kai_airflow.operators.supervisor import ProcessError
+from kai_airflow.operators.supervisor import ProcessEndedError
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import CoreV1Api
@@ -27,27 +27,27 @@ async def test_a_try_is_done_when_all_is_acked_though_its_process_runs_on(trial:
 
 async def test_a_process_that_ends_before_it_has_acked_all_breaks_the_try(trial: Trial) -> None:
     async with trial.supervised(trial.process(exit_at=2, exit_code=7)) as (supervisor, _):
-        with pytest.raises(ProcessError, match=r"exit code 7 .* 2 of 3 messages not acked") as raised:
+        with pytest.raises(ProcessEndedError, match=r"exit code 7 .* 2 of 3 messages not acked") as raised:
             await supervisor.until_done()
     assert str(raised.value).endswith("Its last lines:\n  got 1\n  got 2")
 
 
 async def test_an_exit_code_of_zero_does_not_make_unfinished_work_done(trial: Trial) -> None:
     async with trial.supervised(trial.process(exit_at=3, exit_code=0)) as (supervisor, _):
-        with pytest.raises(ProcessError, match=r"exit code 0 .* 1 of 3 messages not acked"):
+        with pytest.raises(ProcessEndedError, match=r"exit code 0 .* 1 of 3 messages not acked"):
             await supervisor.until_done()
 
 
 async def test_a_process_that_never_subscribes_ends_at_start_timeout_with_its_last_lines(trial: Trial) -> None:
     async with trial.supervised(trial.pod("sh", "echo no NATS here; sleep 1000"), start_timeout=2) as (supervisor, _):
-        with pytest.raises(ProcessError, match=r"didn't subscribe within 2 s \(start_timeout\)") as raised:
+        with pytest.raises(ProcessEndedError, match=r"didn't subscribe within 2 s \(start_timeout\)") as raised:
             await supervisor.until_done()
     assert str(raised.value).endswith("Its last lines:\n  no NATS here")
 
 
 async def test_an_image_that_is_not_there_is_an_error_long_before_start_timeout(trial: Trial) -> None:
     async with trial.supervised(trial.pod("registry/typo:v1", "")) as (supervisor, _):
-        with pytest.raises(ProcessError, match=r"can't start: ImagePullBackOff.*registry/typo:v1"):
+        with pytest.raises(ProcessEndedError, match=r"can't start: ImagePullBackOff.*registry/typo:v1"):
             await supervisor.until_done()
     assert any("registry/typo:v1" in note for note in trial.notes)
 
@@ -72,7 +72,7 @@ async def test_a_kubernetes_api_that_is_gone_is_an_error_after_a_while(
 
 async def test_every_line_is_in_the_log_even_of_a_process_that_floods_and_ends(trial: Trial) -> None:
     async with trial.supervised(trial.pod("sh", "seq 1 20000")) as (supervisor, _):
-        with pytest.raises(ProcessError, match="exit code 0"):
+        with pytest.raises(ProcessEndedError, match="exit code 0"):
             await supervisor.until_done()
     assert trial.lines == [str(n) for n in range(1, 20001)]
 
