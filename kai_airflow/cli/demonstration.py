@@ -98,7 +98,7 @@ def _demonstrated(stack: Stack, console: Console) -> bool:
     if manifests.get(EXIT):
         for result in asyncio.run(published(stack.nats_url, manifests[EXIT])):
             console.print(f"published by {EXIT}:")
-            console.print_json(data=result)
+            console.print_json(data=result, sort_keys=True)
     return all(task.state == "success" for task in tasks)
 
 
