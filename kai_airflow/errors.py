@@ -5,7 +5,7 @@ KaiAirflowError
 ├── messaging.errors.MessagingError         NATS, its streams, a message
 ├── process.ProcessError                    a process that can't do what it was told
 ├── operators.requests.ConfError            a run's conf
-├── operators.connections.ConnectionMissingError
+├── operators.connections.ConnectionMissingError, ConnectionWrongError
 ├── operators.pods.KubeError                Kubernetes refuses, is out of reach, or lost the pod
 ├── operators.supervisor.ProcessEndedError  a process that ended, never started, or can't
 ├── bundle.mirror.BundleError               a bundle whose folders can't work

@@ -25,11 +25,20 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class PodReference:
-    """A pod that exists: what an owner reference and a request need."""
+class PodName:
+    """A pod, whether or not it exists."""
 
     name: str
     namespace: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class PodReference(PodName):
+    """A pod that exists: what an owner reference needs."""
+
     uid: str
 
 
@@ -71,7 +80,7 @@ def secret(process: str, try_id: str, owner: PodReference, config: Mapping[str, 
             "labels": {TRY_LABEL: try_id},
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid}],
         },
-        "stringData": {CONFIG_FILE: yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False)},
+        "stringData": {CONFIG_FILE: _yaml(config)},
     }
 
 
@@ -86,12 +95,27 @@ def labels(workflow: Workflow, process: Process) -> dict[str, str]:
     }
 
 
+class _Quoting(yaml.SafeDumper):
+    """Quotes all text: plain ``1e3`` is text to this library and a number to the Go SDK's."""
+
+
+_Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    return yaml.dump(dict(config), Dumper=_Quoting, allow_unicode=True, sort_keys=False)
+
+
 def _container(process: Process) -> Manifest:
     return {
         "name": CONTAINER,
         "image": process.image,
         "imagePullPolicy": "IfNotPresent",
-        "env": [{"name": "KAI_APP_CONFIG_PATH", "value": CONFIG_FOLDER}],
+        "env": [
+            {"name": "KAI_APP_CONFIG_PATH", "value": CONFIG_FOLDER},
+            # What a Python process prints would wait in its buffer for the end of the process, which isn't waited for.
+            {"name": "PYTHONUNBUFFERED", "value": "1"},
+        ],
         "envFrom": [{"secretRef": {"name": name}} for name in process.secrets],
         "resources": _resources(process.resources, gpu=process.gpu),
         "volumeMounts": [{"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True}],

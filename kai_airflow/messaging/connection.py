@@ -56,6 +56,7 @@ class Connection:
     nc: Client
     js: JetStreamContext
     closed: asyncio.Event
+    first_server_id: str
 
     @property
     def max_payload(self) -> int:
@@ -67,9 +68,9 @@ class Connection:
         """The server that we are connected to. A restarted server has another one.
 
         An ack that a server took in the last 50 ms before a crash is forgotten: who counts on acks compares
-        this before and after (design, section 3).
+        this with ``first_server_id`` (design, section 3).
         """
-        return str(self.nc._server_info.get("server_id", ""))  # the client has no public name for it
+        return _server_id(self.nc)
 
 
 @asynccontextmanager
@@ -87,7 +88,7 @@ async def connect(
     closed = asyncio.Event()
     nc = await _connected(where, name, timeout, closed)
     try:
-        yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed)
+        yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed, _server_id(nc))
     finally:
         await _close(nc)
 
@@ -116,6 +117,10 @@ async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyn
         raise NatsUnavailableError(_refused(where, error)) from error
     trouble.connected = True
     return nc
+
+
+def _server_id(nc: Client) -> str:
+    return str(nc._server_info.get("server_id", ""))  # the client has no public name for it
 
 
 class _Trouble:

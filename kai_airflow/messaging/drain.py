@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,19 +13,28 @@ from nats.js.errors import NotFoundError
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import MessageType
-from kai_airflow.messaging.errors import BadMessageError, ServerRestartedError, translated
+from kai_airflow.messaging.errors import BadMessageError, RestlessError, ServerRestartedError, translated
 from kai_airflow.messaging.tries import Channel, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from nats.aio.msg import Msg
+    from nats.js.api import ConsumerInfo
 
     from kai_airflow.messaging.connection import Connection
+    from kai_airflow.messaging.feed import Fed
     from kai_airflow.messaging.tries import Try
 
 # The SDKs ack before they publish an error, by up to a millisecond: how long nothing may come before a try is done.
 QUIET_SECONDS = 0.5
+
+# How long a process may go on publishing after it has acked everything.
+RESTLESS_SECONDS = 30.0
+
+# An error's text and request id go into a task's log: whatever a process sends, not more than this of it.
+LONGEST_TEXT = 4096
+LONGEST_ID = 200
 
 # Acks and outputs are noticed as they pass by; the consumer is asked at least this often, in case one was missed.
 _TICK_SECONDS = 1.0
@@ -50,16 +60,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a process is with what it was fed."""
+    """How far a process is with what it was fed: whether it ever subscribed, and how many it has yet to ack."""
 
-    fed: int
+    started: bool
     pending: int
-    bound: bool
-
-    @property
-    def acked(self) -> int:
-        """How many messages it has acked."""
-        return self.fed - self.pending
 
     @property
     def finished(self) -> bool:
@@ -73,9 +77,8 @@ class Drain:
 
     connection: Connection
     of: Try
-    fed: int
+    fed: Fed
     outputs: list[Output] = field(default_factory=list)
-    _server: str = ""
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def progress(self) -> Progress:
@@ -87,10 +90,9 @@ class Drain:
         """
         with translated(f"ask how far {self.of.process!r} is"):
             info = await self.connection.js.consumer_info(self.of.stream, self.of.consumer)
-        if self.connection.server_id != self._server:
+        if self.connection.server_id != self.connection.first_server_id:
             raise ServerRestartedError(self.of.process)
-        pending = (info.num_pending or 0) + (info.num_ack_pending or 0)
-        return Progress(self.fed, pending, bool(info.push_bound))
+        return _progress(self.fed, info)
 
     def wake(self) -> None:
         """Have whoever waits for a change look again."""
@@ -98,24 +100,28 @@ class Drain:
 
     async def changed(self) -> None:
         """Wait until the process acks or publishes, at most a tick."""
+        await self._woken_within(_TICK_SECONDS)
+
+    async def settled(self) -> None:
+        """Wait until nothing has come for a moment, then read what came until then.
+
+        :raises RestlessError: it never stops publishing, though it has acked everything
+        """
+        deadline = time.monotonic() + RESTLESS_SECONDS
+        while await self._woken_within(QUIET_SECONDS):
+            await self.read()
+            if time.monotonic() > deadline:
+                raise RestlessError(self.of.process, RESTLESS_SECONDS)
+        await self.read()
+
+    async def _woken_within(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(_TICK_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._woken.wait()
         except TimeoutError:
-            return
+            return False
         self._woken.clear()
-
-    async def settled(self, quiet: float = QUIET_SECONDS) -> None:
-        """Wait until nothing has come for ``quiet`` seconds, then read what came until then."""
-        while True:
-            await self.read()
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(quiet):
-                    await self._woken.wait()
-            except TimeoutError:
-                break
-        await self.read()
+        return True
 
     async def read(self) -> None:
         """Read the outputs that are new in the stream: the stream is the truth, what passes by only wakes."""
@@ -143,22 +149,22 @@ class Drain:
         for output in self.outputs:
             if output.complaint is None:
                 channels[output.channel].append(output.sequence)
-        bad = min(self.fed, len({complaint.request_id for complaint in self.complaints}))
+        bad = min(self.fed.count, len({complaint.request_id for complaint in self.complaints}))
         return Manifest(
             stream=self.of.stream,
             try_id=self.of.id,
             process=self.of.process,
-            fed=self.fed,
-            good=self.fed - bad,
+            fed=self.fed.count,
+            good=self.fed.count - bad,
             bad=bad,
             channels={name: Channel(tuple(sequences)) for name, sequences in channels.items()},
         )
 
 
 @asynccontextmanager
-async def draining(connection: Connection, of: Try, fed: int) -> AsyncIterator[Drain]:
-    """Follow a try that was fed this many messages. Enter it before the process starts, so that nothing is missed."""
-    drain = Drain(connection, of, fed, _server=connection.server_id)
+async def draining(connection: Connection, of: Try, fed: Fed) -> AsyncIterator[Drain]:
+    """Follow a try that was fed this. Enter it before the process starts, so that nothing is missed."""
+    drain = Drain(connection, of, fed)
 
     async def passed(_: Msg) -> None:
         drain.wake()
@@ -172,11 +178,29 @@ async def draining(connection: Connection, of: Try, fed: int) -> AsyncIterator[D
             await subscription.unsubscribe()
 
 
+def _progress(fed: Fed, info: ConsumerInfo) -> Progress:
+    """The ack floor alone tells when all is acked: the server's counts lag behind what was just published."""
+    floor = info.ack_floor.stream_seq if info.ack_floor else 0
+    counted = (info.num_pending or 0) + (info.num_ack_pending or 0)
+    return Progress(
+        started=bool(info.push_bound or (info.delivered and info.delivered.consumer_seq)),
+        pending=0 if floor >= fed.last else max(1, counted),
+    )
+
+
 def _output(sequence: int, channel: str, data: bytes) -> Output:
-    """What can't be decoded counts as an error of the process that published it: fed on, it would crash the next."""
+    """What can't be decoded counts as an error of its process: fed on, it would crash the next."""
     try:
         message = codec.decode(data)
     except BadMessageError as error:
         return Output(sequence, channel, "", Complaint("", f"published a message that can't be read: {error}"))
-    complaint = Complaint(message.request_id, message.error) if message.type is MessageType.ERROR else None
-    return Output(sequence, channel, message.request_id, complaint)
+    request_id = _shortened(message.request_id, LONGEST_ID)
+    if message.type is not MessageType.ERROR:
+        return Output(sequence, channel, request_id, None)
+    return Output(sequence, channel, request_id, Complaint(request_id, _shortened(message.error, LONGEST_TEXT)))
+
+
+def _shortened(text: str, longest: int) -> str:
+    """On one line, so that no message can imitate the log's own lines."""
+    cut = text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)

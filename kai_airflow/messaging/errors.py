@@ -9,6 +9,7 @@ MessagingError
 └── BrokenTryError          a try of a process that has to be made anew
     ├── ExpiredError            the messages of a run are no longer there
     ├── FedTwiceError           somebody else feeds the same try
+    ├── RestlessError           a process that never stops publishing
     └── ServerRestartedError    nats-server isn't the one that the try began with
 """
 
@@ -69,6 +70,16 @@ class FedTwiceError(BrokenTryError):
 
     def __init__(self, subject: str) -> None:
         super().__init__(f"{subject}: fed by somebody else at the same time. Remedy: none needed, the task is retried.")
+
+
+class RestlessError(BrokenTryError):
+    """A process that never stops publishing, though it has acked everything."""
+
+    def __init__(self, process: str, seconds: float) -> None:
+        super().__init__(
+            f"{process!r} has acked everything and still publishes after {seconds:g} s, so it can't be told when it is "
+            "done. Remedy: have it publish only while it handles a message."
+        )
 
 
 class ServerRestartedError(BrokenTryError):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError
 
 from kai_airflow.messaging import codec
-from kai_airflow.messaging.errors import ExpiredError, FedTwiceError, translated
+from kai_airflow.messaging.errors import ExpiredError, FedTwiceError, MessagingError, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.messaging.tries import Source, Try
 
 # What the SDKs ask for when they bind (KAI reference, section 4): the Go client refuses a consumer that differs.
 ACK_WAIT_SECONDS = 22 * 60 * 60
+
+# A consumer that nobody was bound to for so long is removed by the server.
+IDLE_SECONDS = 24 * 60 * 60
 
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 SOURCE = "Kai-Airflow-Source"
@@ -28,10 +32,22 @@ _WRONG_LAST_SEQUENCE = 10071
 _HEADERS_ROOM = 256
 
 
-async def open_input(connection: Connection, of: Try) -> None:
-    """Make the consumer that the process binds to. Made before feeding: it delivers what is new.
+@asynccontextmanager
+async def opened_input(connection: Connection, of: Try) -> AsyncIterator[None]:
+    """The consumer that the process binds to, while the block lasts. Enter before feeding: it delivers what is new."""
+    await open_input(connection, of)
+    try:
+        yield
+    finally:
+        # One that stays because NATS is gone, or this process, goes by itself after IDLE_SECONDS.
+        with suppress(MessagingError):
+            await close_input(connection, of)
 
-    One message at a time (``max_ack_pending``), because the Python SDK shares state between messages in hand.
+
+async def open_input(connection: Connection, of: Try) -> None:
+    """Make the consumer that the process binds to, with one message at a time (``max_ack_pending``).
+
+    The Python SDK shares state between messages in hand.
     """
     config = ConsumerConfig(
         durable_name=of.consumer,
@@ -42,6 +58,7 @@ async def open_input(connection: Connection, of: Try) -> None:
         ack_wait=ACK_WAIT_SECONDS,
         max_ack_pending=1,
         filter_subject=of.input,
+        inactive_threshold=IDLE_SECONDS,
     )
     with translated(f"make consumer {of.consumer}"):
         await connection.js.add_consumer(of.stream, config)
@@ -53,10 +70,16 @@ async def close_input(connection: Connection, of: Try) -> None:
         await connection.js.delete_consumer(of.stream, of.consumer)
 
 
-async def feed(connection: Connection, of: Try, sources: Sequence[Source]) -> int:
-    """Copy the sources, in their order, onto the try's input; what already stands there isn't fed again.
+@dataclass(frozen=True)
+class Fed:
+    """What stands on a try's input: how many messages, and the last one's sequence in the run stream."""
 
-    Returns how many messages the input holds: ``len(sources)``.
+    count: int
+    last: int
+
+
+async def feed(connection: Connection, of: Try, sources: Sequence[Source]) -> Fed:
+    """Copy the sources, in their order, onto the try's input; what already stands there isn't fed again.
 
     :raises ExpiredError: the run stream no longer holds a source
     :raises BadMessageError: a source can't be decoded; a process of the Go SDK would crash on it
@@ -68,7 +91,7 @@ async def feed(connection: Connection, of: Try, sources: Sequence[Source]) -> in
             if source.sequence > done:
                 data = _fitting(connection, await _read(connection, of, source))
                 last = await _copy(connection, of, source, data, last)
-    return len(sources)
+    return Fed(len(sources), last)
 
 
 async def _standing(connection: Connection, of: Try) -> tuple[int, int]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
+from kubernetes.config import ConfigException as SyncConfigError
+from kubernetes_asyncio.config import ConfigException as AsyncConfigError
 
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.app_config import PLACEHOLDERS
 from kai_airflow.messaging.connection import NatsAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow.sdk import Connection
 
@@ -27,6 +30,13 @@ class ConnectionMissingError(KaiAirflowError):
     """Airflow doesn't know a connection that a task needs."""
 
 
+class ConnectionWrongError(KaiAirflowError):
+    """The connection ``kai_services`` says something that app.yaml has no place for."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"Airflow's connection {SERVICES_CONN_ID!r}: {what}. Remedy: see docs/deploying.md.")
+
+
 @dataclass(frozen=True)
 class Services:
     """What stands in app.yaml beside NATS: sections of ``kube.app_config.PLACEHOLDERS``, with their secrets."""
@@ -35,6 +45,21 @@ class Services:
 
     def __repr__(self) -> str:
         return f"Services({', '.join(self.sections)})"
+
+
+@contextmanager
+def kubernetes_configured() -> Iterator[None]:
+    """Translate what the two Kubernetes clients say of a configuration that they can't use.
+
+    :raises ConnectionMissingError: with the connection to mend
+    """
+    try:
+        yield
+    except (SyncConfigError, AsyncConfigError) as error:
+        raise ConnectionMissingError(
+            f"Kubernetes: {error}. Remedy: in Airflow's connection 'kubernetes_default', name a kubeconfig "
+            "(kube_config_path) or set in_cluster."
+        ) from error
 
 
 def nats_address() -> NatsAddress:
@@ -46,18 +71,33 @@ def nats_address() -> NatsAddress:
         return NatsAddress(_url(BaseHook.get_connection(NATS_CONN_ID)))
     except AirflowNotFoundException as error:
         raise ConnectionMissingError(
-            f"Airflow has no connection {NATS_CONN_ID!r}. Remedy: add one of type nats with host, port, and where "
+            f"Airflow has no connection {NATS_CONN_ID!r}. Remedy: add one of type generic with host, port, and where "
             "needed login and password."
         ) from error
 
 
 def services() -> Services:
-    """MinIO, Keycloak, Redis, OpenTelemetry: sections of app.yaml in the extra of the connection ``kai_services``."""
+    """MinIO, Keycloak, Redis, OpenTelemetry: sections of app.yaml in the extra of the connection ``kai_services``.
+
+    :raises ConnectionWrongError: a section or key that app.yaml doesn't have
+    """
     try:
         extra = BaseHook.get_connection(SERVICES_CONN_ID).extra_dejson
     except AirflowNotFoundException:
         return Services({})
-    return Services({name: keys for name, keys in extra.items() if name in PLACEHOLDERS})
+    for name, keys in extra.items():
+        _check_service(name, keys)
+    return Services(extra)
+
+
+def _check_service(name: str, keys: object) -> None:
+    if name not in PLACEHOLDERS:
+        raise ConnectionWrongError(f"section {name!r} of its extra isn't one of {', '.join(PLACEHOLDERS)}")
+    if not isinstance(keys, dict):
+        raise ConnectionWrongError(f"section {name!r} of its extra is no map")
+    for key in keys:
+        if key not in PLACEHOLDERS[name]:
+            raise ConnectionWrongError(f"{name}.{key} of its extra isn't one of {', '.join(PLACEHOLDERS[name])}")
 
 
 def _url(connection: Connection) -> str:

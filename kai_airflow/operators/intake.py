@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.connection import connect
+from kai_airflow.messaging.errors import MessageTooLargeError, PayloadError
 from kai_airflow.messaging.feed import publish_first
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Channel, Manifest, Try
@@ -49,7 +50,7 @@ class IntakeOperator(BaseOperator):
         if request.trigger != self.process.name:
             raise AirflowSkipException(f"this run's request is for the trigger {request.trigger!r}")
         of = Try(self.workflow.run_stream, str(context["ti"].id), self.process.name)
-        sequence = asyncio.run(self._publish(nats_address(), of, request))
+        sequence = self._published(of, request)
         self.log.info("request %s is message %d of %s", request.request_id, sequence, of.stream)
         push_manifest(context, _manifest(of, sequence))
 
@@ -75,6 +76,12 @@ class IntakeOperator(BaseOperator):
         except ConfError as error:
             # The same conf would fail the same way: no retry.
             raise AirflowFailException(str(error)) from error
+
+    def _published(self, of: Try, request: Request) -> int:
+        try:
+            return asyncio.run(self._publish(nats_address(), of, request))
+        except (PayloadError, MessageTooLargeError) as error:
+            raise AirflowFailException(f"conf.payload: {error}") from error
 
     async def _publish(self, address: NatsAddress, of: Try, request: Request) -> int:
         message = codec.Message(

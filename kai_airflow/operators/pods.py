@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -12,11 +13,11 @@ from kubernetes_asyncio import watch
 from kubernetes_asyncio.client import ApiException, CoreV1Api
 
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.kube import CONTAINER, PodReference
+from kai_airflow.kube import CONTAINER, TRY_LABEL, PodName, PodReference
 from kai_airflow.operators.lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 # How long the Kubernetes API may be out of reach before a try gives up, and how often it is asked again.
 PATIENCE_SECONDS = 60.0
@@ -26,10 +27,17 @@ _RETRY_SECONDS = 1.0
 _WATCH_SECONDS = 60
 _REQUEST_SECONDS = 10.0
 
-# A kubelet that says so won't come to another conclusion in useful time.
-_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull", "ImagePullBackOff", "CreateContainerConfigError"})
+# A kubelet that says so won't come to another conclusion. What it tries again (ImagePullBackOff: a registry that is
+# slow or limits its rate) has until start_timeout.
+_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 
-_FIRST_ERROR, _NOT_FOUND, _CONFLICT = 400, 404, 409
+# How long after its time a pod that is being deleted counts as gone: its node may never say so.
+_LOST_SECONDS = 30
+
+_FIRST_ERROR, _NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 400, 404, 409, 429, 500
+
+# A followed log that is silent for so long is opened again, in case its connection is dead.
+_SILENT_SECONDS = 60.0
 
 
 class KubeError(KaiAirflowError):
@@ -73,7 +81,7 @@ class Pods:
             try:
                 return await self._api.create_namespaced_pod(namespace, manifest, _request_timeout=_REQUEST_SECONDS)
             except ApiException as error:
-                if error.status != _CONFLICT:
+                if not _exists(error):
                     raise
                 return await self._api.read_namespaced_pod(name, namespace, _request_timeout=_REQUEST_SECONDS)
 
@@ -88,12 +96,29 @@ class Pods:
             try:
                 await self._api.create_namespaced_secret(namespace, manifest, _request_timeout=_REQUEST_SECONDS)
             except ApiException as error:
-                if error.status != _CONFLICT:
+                if not _exists(error):
                     raise
 
         await _patiently(create, f"create Secret {namespace}/{name}")
 
-    async def delete(self, pod: PodReference) -> None:
+    async def delete_others(self, pod: Mapping[str, Any], labels: Sequence[str]) -> list[PodName]:
+        """End the pods of other tries that share these labels with this one, and say which they were."""
+        own = pod["metadata"]["labels"]
+        selector = ",".join([*(f"{label}={own[label]}" for label in labels), f"{TRY_LABEL}!={own[TRY_LABEL]}"])
+        namespace = pod["metadata"]["namespace"]
+
+        async def find() -> Any:
+            return await self._api.list_namespaced_pod(
+                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
+            )
+
+        found = (await _patiently(find, f"list pods of {namespace}")).items
+        others = [PodName(one.metadata.name, namespace) for one in found if not one.metadata.deletion_timestamp]
+        for other in others:
+            await self.delete(other)
+        return others
+
+    async def delete(self, pod: PodName) -> None:
         """Ask for the pod's end, without waiting for it."""
 
         async def delete() -> None:
@@ -103,21 +128,21 @@ class Pods:
                 if error.status != _NOT_FOUND:
                     raise
 
-        await _patiently(delete, f"delete pod {pod.namespace}/{pod.name}")
+        await _patiently(delete, f"delete pod {pod}")
 
-    async def states(self, pod: PodReference) -> AsyncIterator[PodState]:
+    async def states(self, pod: PodName) -> AsyncIterator[PodState]:
         """The pod's states as they change, until its process has ended.
 
         :raises KubeError: the pod was deleted, or the API stayed out of reach
         """
         while True:
-            found = await _patiently(lambda: self._read(pod), f"read pod {pod.namespace}/{pod.name}")
+            found = await _patiently(lambda: self._read(pod), f"read pod {pod}")
             async for state in self._watched(pod, found):
                 yield state
                 if state.ended:
                     return
 
-    async def _read(self, pod: PodReference) -> Any:
+    async def _read(self, pod: PodName) -> Any:
         try:
             return await self._api.read_namespaced_pod(pod.name, pod.namespace, _request_timeout=_REQUEST_SECONDS)
         except ApiException as error:
@@ -125,7 +150,7 @@ class Pods:
                 raise _gone(pod) from error
             raise
 
-    async def _watched(self, pod: PodReference, found: Any) -> AsyncIterator[PodState]:
+    async def _watched(self, pod: PodName, found: Any) -> AsyncIterator[PodState]:
         yield _state_of(pod, found)
         async with watch.Watch() as watcher:
             stream = watcher.stream(
@@ -145,7 +170,7 @@ class Pods:
                 # Too old a version, a restarted API server, a broken connection: the pod is read anew.
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def output(self, pod: PodReference, ended: Callable[[], bool]) -> AsyncIterator[str]:
+    async def output(self, pod: PodName, ended: Callable[[], bool]) -> AsyncIterator[str]:
         """The lines that the container prints, each once, until ``ended()`` and all of them are read."""
         lines = Lines()
         while True:
@@ -160,7 +185,7 @@ class Pods:
                 return
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _follow(self, pod: PodReference, lines: Lines) -> AsyncIterator[str]:
+    async def _follow(self, pod: PodName, lines: Lines) -> AsyncIterator[str]:
         since = lines.reopened(time.time())
         response = await self._api.read_namespaced_pod_log(
             pod.name,
@@ -170,7 +195,9 @@ class Pods:
             timestamps=True,
             **({"since_seconds": since} if since else {}),
             _preload_content=False,
-            _request_timeout=aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS),
+            _request_timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=_REQUEST_SECONDS, sock_read=_SILENT_SECONDS
+            ),
         )
         try:
             if response.status >= _FIRST_ERROR:  # without preloading, the client leaves this to its caller
@@ -184,10 +211,11 @@ class Pods:
             response.close()
 
 
-def _state_of(reference: PodReference, pod: Any) -> PodState:
+def _state_of(name: PodName, pod: Any) -> PodState:
     state = state_of(pod.status)
-    if state.ended and pod.metadata.deletion_timestamp:
-        raise _gone(reference)
+    leaving = pod.metadata.deletion_timestamp
+    if leaving and (state.ended or datetime.now(UTC) - leaving > timedelta(seconds=_LOST_SECONDS)):
+        raise _gone(name)
     return state
 
 
@@ -216,9 +244,9 @@ def _because(reason: str | None, message: str | None) -> str:
     return ": ".join(part for part in (reason, message) if part)
 
 
-def _gone(pod: PodReference) -> KubeError:
+def _gone(pod: PodName) -> KubeError:
     return KubeError(
-        f"pod {pod.namespace}/{pod.name} was deleted while its process worked: by a person, an eviction, or a node "
+        f"pod {pod} was deleted while its process worked: by a person, an eviction, or a node "
         "that went away. Remedy: retry or clear the task."
     )
 
@@ -235,8 +263,15 @@ async def _patiently(call: Callable[[], Awaitable[Any]], doing: str) -> Any:
         await asyncio.sleep(_RETRY_SECONDS)
 
 
+def _exists(error: ApiException) -> bool:
+    """Whether what was to be made is there; a quota in motion is a conflict too, one that passes."""
+    return error.status == _CONFLICT and "AlreadyExists" in str(error.body)
+
+
 def _passing(error: Exception) -> bool:
-    return not isinstance(error, ApiException) or error.status == 429 or (error.status or 500) >= 500
+    if not isinstance(error, ApiException):
+        return True
+    return error.status in (_CONFLICT, _TOO_MANY) or (error.status or _SERVER_ERROR) >= _SERVER_ERROR
 
 
 def _said(error: Exception) -> str:

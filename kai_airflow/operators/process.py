@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook, KubernetesHook
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
-from airflow.sdk.log import mask_secret
 from kubernetes.client import ApiClient, V1ObjectMeta, V1Pod
 from kubernetes_asyncio.client import CoreV1Api
 
 from kai_airflow import kube
-from kai_airflow.krt import is_sensitive
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.drain import draining
-from kai_airflow.messaging.feed import close_input, feed, open_input
+from kai_airflow.messaging.feed import feed, opened_input
 from kai_airflow.messaging.streams import ensure_buckets, ensure_object_store, seed_configuration
 from kai_airflow.messaging.tries import Try, sources
-from kai_airflow.operators.connections import nats_address, services
+from kai_airflow.operators import interruptible
+from kai_airflow.operators.connections import kubernetes_configured, nats_address, services
 from kai_airflow.operators.pods import KubeError, Pods
+from kai_airflow.operators.secrets import mask_secrets
 from kai_airflow.operators.supervisor import Supervisor
-from kai_airflow.operators.xcoms import pull_manifest, push_manifest
+from kai_airflow.operators.xcoms import pull_manifests, push_manifest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
 
 # How long a process may take to subscribe, in seconds: an image of some GB, on a node that has to be started first.
 START_TIMEOUT = 600.0
+
+# The stock operator's labels of one task of one run.
+_TASK_LABELS = ("dag_id", "task_id", "run_id")
 
 # How many ERROR messages a failed task quotes.
 _QUOTED_COMPLAINTS = 20
@@ -76,30 +78,24 @@ class ProcessOperator(KubernetesPodOperator):
         if not wanted:
             raise AirflowSkipException("nothing was published for this process in this run")
         of = Try(self.workflow.run_stream, str(context["ti"].id), self.process.name)
-        self._mask_config()
-        drain = asyncio.run(self._run(of, wanted, self._pod_manifest(context, of), nats_address(), services()))
+        address, sections = nats_address(), services()
+        mask_secrets(self.workflow, self.process, address, sections)
+        drain = interruptible.run(self._run(of, wanted, self._pod_manifest(context, of), address, sections))
         push_manifest(context, drain.manifest())
         self._fail_on_complaints(drain)
 
     def _sources(self, context: Context) -> list[Source]:
         """What upstream published for this process, in the order of publication."""
         found: list[Source] = []
-        for upstream in self.process.upstream:
-            manifest = pull_manifest(context, upstream)
-            if manifest is not None:
-                channels = [feed.channel for feed in self.process.feeds if feed.process == upstream]
-                found += sources(manifest, channels)
+        for upstream, manifest in pull_manifests(context, self.process.upstream).items():
+            found += sources(manifest, [feed.channel for feed in self.process.feeds if feed.process == upstream])
         return sorted(found)
-
-    def _mask_config(self) -> None:
-        for key, value in self.process.config.items():
-            if is_sensitive(key):
-                mask_secret(value)
 
     def _pod_manifest(self, context: Context, of: Try) -> dict[str, Any]:
         """The plan's pod, with what the stock operator and the connection add: labels, namespace, mutation hook."""
         self.pod_template_dict = kube.pod(self.workflow, self.process, of.id)
-        request = self.build_pod_request_obj(context)
+        with kubernetes_configured():
+            request = self.build_pod_request_obj(context)
         manifest: dict[str, Any] = ApiClient().sanitize_for_serialization(request)
         return manifest
 
@@ -107,38 +103,47 @@ class ProcessOperator(KubernetesPodOperator):
         self, of: Try, wanted: Sequence[Source], pod: dict[str, Any], address: NatsAddress, services: Services
     ) -> Drain:
         name = f"kai-airflow {self.dag_id} {self.task_id}"
+        config = kube.app_config(self.workflow, self.process, _wiring(address, of), services.sections)
         async with connect(address, name=name) as connection, self._pods() as pods:
+            await self._end_others(pods, pod)
             await self._prepare(connection)
-            await open_input(connection, of)
-            fed = await feed(connection, of, wanted)
-            self.log.info("fed %d message(s)", fed)
-            config = kube.app_config(self.workflow, self.process, _wiring(address, of), services.sections)
-            async with (
-                draining(connection, of, fed) as drain,
-                self._launched(pods, pod, of, config) as reference,
-            ):
-                await Supervisor(
-                    drain,
-                    pods,
-                    reference,
-                    start_timeout=self.process.start_timeout or START_TIMEOUT,
-                    say=self.log.info,
-                    note=self.log.info,
-                ).until_done()
-            await close_input(connection, of)
-            return drain
+            async with opened_input(connection, of):
+                fed = await feed(connection, of, wanted)
+                self.log.info("fed %d message(s)", fed.count)
+                async with draining(connection, of, fed) as drain:
+                    await self._supervise(drain, pods, pod, config)
+                return drain
+
+    async def _supervise(self, drain: Drain, pods: Pods, pod: dict[str, Any], config: dict[str, Any]) -> None:
+        supervisor = Supervisor(
+            drain,
+            pods,
+            kube.PodName(pod["metadata"]["name"], pod["metadata"]["namespace"]),
+            start_timeout=self.process.start_timeout or START_TIMEOUT,
+            say=self.log.info,
+            note=self.log.info,
+        )
+        async with supervisor.reading(), self._launched(pods, supervisor.pod, pod, drain.of, config):
+            await supervisor.until_done()
 
     @asynccontextmanager
     async def _pods(self) -> AsyncIterator[Pods]:
-        hook = AsyncKubernetesHook(
-            conn_id=self.kubernetes_conn_id,
-            in_cluster=self.in_cluster,
-            config_file=self.config_file,
-            cluster_context=self.cluster_context,
-            connection_extras=KubernetesHook(self.kubernetes_conn_id).conn_extras,
-        )
-        async with hook.get_conn() as client:
-            yield Pods(CoreV1Api(client))
+        with kubernetes_configured():
+            stock = KubernetesHook(self.kubernetes_conn_id)
+            # The stock hook falls back to the cluster that it runs in where the connection says nothing, the
+            # asyncio hook doesn't.
+            hook = AsyncKubernetesHook(
+                conn_id=self.kubernetes_conn_id,
+                in_cluster=stock.is_in_cluster or None,
+                connection_extras=stock.conn_extras,
+            )
+            async with hook.get_conn() as client:
+                yield Pods(CoreV1Api(client))
+
+    async def _end_others(self, pods: Pods, pod: dict[str, Any]) -> None:
+        """The pod of a try whose worker died runs until somebody ends it."""
+        for other in await pods.delete_others(pod, _TASK_LABELS):
+            self.log.warning("ended pod %s of an earlier try", other)
 
     async def _prepare(self, connection: Connection) -> None:
         """What an SDK process needs in NATS before it starts."""
@@ -155,23 +160,23 @@ class ProcessOperator(KubernetesPodOperator):
 
     @asynccontextmanager
     async def _launched(
-        self, pods: Pods, manifest: dict[str, Any], of: Try, config: dict[str, Any]
-    ) -> AsyncIterator[kube.PodReference]:
+        self, pods: Pods, name: kube.PodName, manifest: dict[str, Any], of: Try, config: dict[str, Any]
+    ) -> AsyncIterator[None]:
         """The pod, while the block lasts. It waits for its Secret and owns it, so that whatever dies, nothing stays."""
-        reference = await pods.create(manifest)
-        # What the stock on_kill deletes.
-        self.pod = V1Pod(metadata=V1ObjectMeta(name=reference.name, namespace=reference.namespace))
-        self.log.info("pod %s/%s", reference.namespace, reference.name)
+        # What the stock on_kill deletes; known before it exists, so that a kill at any moment finds it.
+        self.pod = V1Pod(metadata=V1ObjectMeta(name=name.name, namespace=name.namespace))
+        self.log.info("pod %s", name)
         try:
+            reference = await pods.create(manifest)
             await pods.create_secret(kube.secret(of.process, of.id, reference, config))
-            yield reference
+            yield
         finally:
-            await self._delete(pods, reference)
+            await self._delete(pods, name)
 
-    async def _delete(self, pods: Pods, reference: kube.PodReference) -> None:
+    async def _delete(self, pods: Pods, name: kube.PodName) -> None:
         """The verdict stands: a pod that can't be deleted now doesn't change it."""
         try:
-            await pods.delete(reference)
+            await pods.delete(name)
         except KubeError as error:
             self.log.warning("%s. Remedy: delete it by hand.", error)
 

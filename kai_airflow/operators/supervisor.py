@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
 
-    from kai_airflow.kube import PodReference
+    from kai_airflow.kube import PodName
     from kai_airflow.messaging.drain import Drain, Progress
     from kai_airflow.operators.pods import Pods
 
 # How many of its last lines an error about a process quotes.
 _QUOTED_LINES = 20
 
-# How long to wait for the last of them, once the process has ended.
-_LAST_LINES_SECONDS = 5.0
+# How long to wait for the last lines of a process that has ended, and of one whose pod is being deleted.
+_ENDED_SECONDS = 5.0
+_DELETED_SECONDS = 1.0
 
 
 class ProcessEndedError(KaiAirflowError):
@@ -37,13 +38,25 @@ class Supervisor:
 
     drain: Drain
     pods: Pods
-    pod: PodReference
+    pod: PodName
     start_timeout: float
     say: Callable[[str], None]
     note: Callable[[str], None]
     _state: PodState = field(default=PodState("Pending"))
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
     _last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_QUOTED_LINES))
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Read out the process while the block lasts, and a moment longer: leave it once the pod is being deleted."""
+        async with _beside(self._read_out()) as reading:
+            try:
+                yield
+            except ProcessEndedError as error:
+                await asyncio.wait([reading], timeout=_ENDED_SECONDS if self._state.ended else 0)
+                raise ProcessEndedError(f"{error} {self._quoted()}") from error
+            finally:
+                await asyncio.wait([reading], timeout=_DELETED_SECONDS if self._begun.is_set() else 0)
 
     async def until_done(self) -> None:
         """Return when all that was fed is acked and nothing more is coming.
@@ -52,56 +65,42 @@ class Supervisor:
         :raises KubeError: the pod was deleted, or the API stayed out of reach
         :raises MessagingError: NATS can't say any more how far the process is
         """
-        async with _beside(self._watch()) as watching, _beside(self._read_out()) as reading:
-            try:
-                await self._until_settled(watching)
-            except ProcessEndedError as error:
-                await asyncio.wait([reading], timeout=_LAST_LINES_SECONDS if self._state.ended else 0)
-                raise ProcessEndedError(f"{error} {self._quoted()}") from error
-
-    async def _until_settled(self, watching: asyncio.Task[None]) -> None:
-        deadline = time.monotonic() + self.start_timeout
-        bound = False
-        while True:
-            progress = await self.drain.progress()
-            bound = bound or progress.bound or progress.acked > 0
-            if progress.finished and await self._is_settled():
-                return
-            self._fail_if_ended(progress)
-            if watching.done():
-                watching.result()
-            if not bound:
-                self._fail_if_late(deadline)
-            await self.drain.changed()
+        async with _beside(self._watch()) as watching:
+            deadline = time.monotonic() + self.start_timeout
+            while True:
+                # The pod's state first: what the consumer says afterwards is not older.
+                state = self._state
+                progress = await self.drain.progress()
+                if progress.finished and await self._is_settled():
+                    return
+                self._fail_if_ended(state, progress)
+                if watching.done():
+                    watching.result()
+                if not progress.started:
+                    self._fail_if_late(state, deadline)
+                await self.drain.changed()
 
     async def _is_settled(self) -> bool:
         """Whether all is still acked after the outputs have come; asked again, since a restart forgets acks."""
         await self.drain.settled()
         if self._state.exit_code:
-            raise ProcessEndedError(self._ended("after it had acked everything"))
+            raise ProcessEndedError(_ended(self._state, "after it had acked everything"))
         return (await self.drain.progress()).finished
 
-    def _fail_if_ended(self, progress: Progress) -> None:
-        if self._state.ended and not progress.finished:
-            raise ProcessEndedError(self._ended(f"with {progress.pending} of {progress.fed} messages not acked"))
+    def _fail_if_ended(self, state: PodState, progress: Progress) -> None:
+        if state.ended and not progress.finished:
+            left = f"with {progress.pending} of {self.drain.fed.count} messages not acked"
+            raise ProcessEndedError(_ended(state, left))
 
-    def _fail_if_late(self, deadline: float) -> None:
-        if self._state.hopeless:
-            raise ProcessEndedError(f"the process can't start: {self._state.waiting}.")
+    def _fail_if_late(self, state: PodState, deadline: float) -> None:
+        if state.hopeless:
+            raise ProcessEndedError(f"the process can't start: {state.waiting}.")
         if time.monotonic() > deadline:
-            raise ProcessEndedError(self._late())
-
-    def _ended(self, when: str) -> str:
-        code = "" if self._state.exit_code is None else f" with exit code {self._state.exit_code}"
-        reason = f" ({self._state.reason})" if self._state.reason else ""
-        return f"the process ended{code}{reason} {when}."
-
-    def _late(self) -> str:
-        state = self._state.waiting or f"its pod is {self._state.phase}"
-        return (
-            f"the process didn't subscribe within {self.start_timeout:g} s (start_timeout): {state}. Remedy: see that "
-            "its image subscribes to nats.inputs of its app.yaml, or set x-airflow.start_timeout of the process."
-        )
+            why = state.waiting or f"its pod is {state.phase}"
+            raise ProcessEndedError(
+                f"the process didn't subscribe within {self.start_timeout:g} s (start_timeout): {why}. Remedy: see "
+                "that its image subscribes to nats.inputs of its app.yaml, or set its x-airflow.start_timeout."
+            )
 
     def _quoted(self) -> str:
         if not self._last_lines:
@@ -123,6 +122,12 @@ class Supervisor:
         async for line in self.pods.output(self.pod, lambda: self._state.ended):
             self._last_lines.append(line)
             self.say(line)
+
+
+def _ended(state: PodState, when: str) -> str:
+    code = "" if state.exit_code is None else f" with exit code {state.exit_code}"
+    reason = f" ({state.reason})" if state.reason else ""
+    return f"the process ended{code}{reason} {when}."
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from kai_airflow.messaging.tries import Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
 
 KEY = "manifest"
@@ -17,7 +19,13 @@ def push_manifest(context: Context, manifest: Manifest) -> None:
     context["ti"].xcom_push(key=KEY, value=manifest.to_json())
 
 
-def pull_manifest(context: Context, process: str) -> Manifest | None:
-    """What this process left in this run; None where it was skipped or has failed."""
-    found = context["ti"].xcom_pull(task_ids=process, key=KEY)
-    return Manifest.from_json(found) if found else None
+def pull_manifests(context: Context, processes: Sequence[str]) -> dict[str, Manifest]:
+    """What those of these processes left that have succeeded in this run.
+
+    The states are asked for because an XCom outlives its task: a task that is skipped after a clear never starts, and
+    only starting would remove what it left before.
+    """
+    ti = context["ti"]
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(processes), run_ids=[ti.run_id]).get(ti.run_id, {})
+    found = {name: ti.xcom_pull(task_ids=name, key=KEY) for name in processes if states.get(name) == "success"}
+    return {name: Manifest.from_json(manifest) for name, manifest in found.items() if manifest}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import yaml
 
 from kai_airflow import kube
@@ -96,6 +97,14 @@ def test_a_config_value_arrives_as_that_very_text() -> None:
     secret = kube.secret("splitter", TRY_ID, owner, app_config())
     read = yaml.safe_load(secret["stringData"]["app.yaml"])
     assert read["centralized_configuration"]["process"]["config"] == {"key": NASTY, "n": "1.50"}
+
+
+@pytest.mark.parametrize("value", ["1e3", "0o17", "12345e6", "2026-1-2", "1_000", "yes", "null", "0x1F", "~", ""])
+def test_text_that_reads_like_a_number_is_quoted_for_readers_of_another_yaml(value: str) -> None:
+    """The Go SDK's reader takes plain ``1e3`` for a number."""
+    config = app_config(replace(PROCESS, config={"k": value}))
+    secret = kube.secret("splitter", TRY_ID, kube.PodReference("p", "ns", "uid"), config)
+    assert f'"k": "{value}"' in secret["stringData"]["app.yaml"]
 
 
 def test_the_secret_goes_with_its_pod_and_the_pod_waits_for_its_secret() -> None:

@@ -14,7 +14,7 @@ from kai_airflow.messaging.codec import MessageType
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.drain import draining
 from kai_airflow.messaging.errors import NatsUnavailableError, ServerRestartedError
-from kai_airflow.messaging.feed import feed, open_input
+from kai_airflow.messaging.feed import Fed, feed, open_input
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Source, Try
 from kai_airflow.plan import names
@@ -35,7 +35,7 @@ def new_try(process: str = "training") -> Try:
     return Try(STREAM, str(uuid.uuid4()), process)
 
 
-async def fed_try(connection: Connection, count: int) -> Try:
+async def fed_try(connection: Connection, count: int) -> tuple[Try, Fed]:
     await ensure_run_stream(connection.js, STREAM)
     upstream, of = new_try("splitter"), new_try()
     wanted = []
@@ -44,8 +44,7 @@ async def fed_try(connection: Connection, count: int) -> Try:
         ack = await connection.js.publish(upstream.output, codec.encode(message, 1 << 20))
         wanted.append(Source(ack.seq, upstream.output))
     await open_input(connection, of)
-    await feed(connection, of, wanted)
-    return of
+    return of, await feed(connection, of, wanted)
 
 
 @asynccontextmanager
@@ -73,8 +72,8 @@ async def until_finished(drain: Drain) -> None:
 
 
 async def test_outputs_and_errors_of_each_channel_end_up_in_the_manifest(connection: Connection) -> None:
-    of = await fed_try(connection, 3)
-    async with draining(connection, of, 3) as drain, process_of(connection, of) as received:
+    of, fed = await fed_try(connection, 3)
+    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
         first = await publish(connection, of, "request-0", "go")
         await (await received.get()).ack()
         second = await publish(connection, of, "request-1", "features.hot.new")
@@ -95,8 +94,8 @@ async def test_outputs_and_errors_of_each_channel_end_up_in_the_manifest(connect
 
 async def test_an_error_that_comes_after_the_last_ack_is_not_missed(connection: Connection) -> None:
     """The SDKs ack first and publish the error then (KAI reference, section 4)."""
-    of = await fed_try(connection, 1)
-    async with draining(connection, of, 1) as drain, process_of(connection, of) as received:
+    of, fed = await fed_try(connection, 1)
+    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
         await (await received.get()).ack_sync()
         assert (await drain.progress()).finished
         settled = asyncio.create_task(drain.settled())
@@ -106,29 +105,44 @@ async def test_an_error_that_comes_after_the_last_ack_is_not_missed(connection: 
 
 
 async def test_nothing_of_another_try_is_taken_for_ours(connection: Connection) -> None:
-    of, other = await fed_try(connection, 1), new_try()
-    async with draining(connection, of, 1) as drain, process_of(connection, of) as received:
+    of, fed = await fed_try(connection, 1)
+    other = new_try()
+    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
         await publish(connection, other, "stranger")
         await (await received.get()).ack()
         await until_finished(drain)
     assert drain.manifest().published == 0
 
 
-async def test_progress_tells_whether_a_process_has_bound_and_what_it_acked(connection: Connection) -> None:
-    of = await fed_try(connection, 2)
-    async with draining(connection, of, 2) as drain:
+async def test_progress_tells_whether_a_process_has_subscribed_and_what_it_has_yet_to_ack(
+    connection: Connection,
+) -> None:
+    of, fed = await fed_try(connection, 2)
+    async with draining(connection, of, fed) as drain:
         before = await drain.progress()
-        assert (before.bound, before.acked, before.pending) == (False, 0, 2)
+        assert not before.started
+        assert not before.finished
         async with process_of(connection, of) as received:
             await (await received.get()).ack_sync()
             during = await drain.progress()
-            assert (during.bound, during.acked, during.finished) == (True, 1, False)
+            assert during.started
+            assert not during.finished
+            await (await received.get()).ack_sync()
+            assert (await drain.progress()).finished
+
+
+async def test_a_try_is_never_finished_right_after_its_feed(connection: Connection) -> None:
+    """The server counts what is pending a moment late."""
+    for _ in range(100):
+        of, fed = await fed_try(connection, 1)
+        async with draining(connection, of, fed) as drain:
+            assert not (await drain.progress()).finished
 
 
 async def test_an_ack_wakes_who_waits_for_a_change(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kai_airflow.messaging.drain._TICK_SECONDS", 3600)
-    of = await fed_try(connection, 1)
-    async with draining(connection, of, 1) as drain, process_of(connection, of) as received:
+    of, fed = await fed_try(connection, 1)
+    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
         message = await received.get()
         waiting = asyncio.create_task(drain.changed())
         await message.ack()
@@ -137,8 +151,8 @@ async def test_an_ack_wakes_who_waits_for_a_change(connection: Connection, monke
 
 
 async def test_what_cannot_be_read_counts_as_an_error_of_its_process(connection: Connection) -> None:
-    of = await fed_try(connection, 1)
-    async with draining(connection, of, 1) as drain, process_of(connection, of) as received:
+    of, fed = await fed_try(connection, 1)
+    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
         await connection.js.publish(of.output, b"\x1f\x8bbroken")
         await (await received.get()).ack()
         await until_finished(drain)
@@ -146,11 +160,24 @@ async def test_what_cannot_be_read_counts_as_an_error_of_its_process(connection:
     assert drain.manifest().channels == {}
 
 
+async def test_an_errors_text_is_bounded_and_on_one_line(connection: Connection) -> None:
+    of, fed = await fed_try(connection, 1)
+    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
+        await publish(connection, of, "id\nforged", error="first\nrequest other: forged " + "x" * 10_000)
+        await (await received.get()).ack()
+        await until_finished(drain)
+    (complaint,) = drain.complaints
+    assert complaint.request_id == "id\\nforged"
+    assert complaint.text.startswith("first\\nrequest other: forged xxx")
+    assert complaint.text.endswith("more characters)")
+    assert len(complaint.text) < 5000
+
+
 async def test_a_restarted_server_breaks_the_try(nats_server: NatsServer) -> None:
     """Acks of the last moments before a crash are forgotten (design, section 3)."""
     async with connect(nats_server.url, name="test") as connection:
-        of = await fed_try(connection, 1)
-        async with draining(connection, of, 1) as drain:
+        of, fed = await fed_try(connection, 1)
+        async with draining(connection, of, fed) as drain:
             nats_server.kill()
             nats_server.start()
             with pytest.raises(ServerRestartedError, match="training"):

@@ -12,7 +12,7 @@ import pytest
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import BadMessageError, ExpiredError, FedTwiceError, MessageTooLargeError
-from kai_airflow.messaging.feed import close_input, feed, open_input, publish_first
+from kai_airflow.messaging.feed import Fed, close_input, feed, open_input, opened_input, publish_first
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Channel, Manifest, Source, Try, sources
 from kai_airflow.plan import names
@@ -65,15 +65,15 @@ async def upstream(connection: Connection) -> Try:
 async def test_messages_are_copied_in_their_order(connection: Connection, upstream: Try) -> None:
     wanted = await published(connection, upstream, *[message(str(n)) for n in range(20)])
     of = new_try("training")
-    assert await feed(connection, of, wanted) == 20
+    assert (await feed(connection, of, wanted)).count == 20
     assert await fed_texts(connection, of) == [str(n) for n in range(20)]
 
 
 async def test_feeding_again_feeds_nothing_twice(connection: Connection, upstream: Try) -> None:
     wanted = await published(connection, upstream, *[message(str(n)) for n in range(5)])
     of = new_try("training")
-    await feed(connection, of, wanted)
-    assert await feed(connection, of, wanted) == 5
+    first = await feed(connection, of, wanted)
+    assert await feed(connection, of, wanted) == first == Fed(5, wanted[-1].sequence + 5)
     assert await fed_texts(connection, of) == ["0", "1", "2", "3", "4"]
 
 
@@ -89,7 +89,7 @@ async def test_two_feeders_of_one_try_never_feed_a_message_twice(connection: Con
     wanted = await published(connection, upstream, *[message(str(n)) for n in range(50)])
     of = new_try("training")
     ends = await asyncio.gather(*[feed(connection, of, wanted) for _ in range(3)], return_exceptions=True)
-    assert all(end == 50 or isinstance(end, FedTwiceError) for end in ends)
+    assert all(isinstance(end, Fed | FedTwiceError) for end in ends)
     await feed(connection, of, wanted)
     assert await fed_texts(connection, of) == [str(n) for n in range(50)]
 
@@ -177,6 +177,17 @@ async def test_a_closed_input_is_gone_and_closing_it_again_is_fine(connection: C
     await close_input(connection, of)
     assert await connection.js.consumers_info(STREAM) == []
     await close_input(connection, of)
+
+
+async def test_an_input_is_closed_even_where_the_try_fails(connection: Connection, upstream: Try) -> None:
+    async def failing_try() -> None:
+        async with opened_input(connection, new_try("training")):
+            assert len(await connection.js.consumers_info(STREAM)) == 1
+            raise RuntimeError("the try")
+
+    with pytest.raises(RuntimeError, match="the try"):
+        await failing_try()
+    assert await connection.js.consumers_info(STREAM) == []
 
 
 async def test_an_intakes_message_is_published_once_however_often_it_is_asked(

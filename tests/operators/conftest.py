@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ from kubernetes_asyncio.client import CoreV1Api
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.drain import Drain, draining
-from kai_airflow.messaging.feed import feed, open_input
+from kai_airflow.messaging.feed import Fed, feed, open_input
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Source, Try
-from kai_airflow.operators.pods import Pods
+from kai_airflow.operators.pods import KubeError, Pods
 from kai_airflow.operators.supervisor import Supervisor
 from kai_airflow.plan import names
 
@@ -55,7 +55,11 @@ async def main():
 
     await js.subscribe(settings["input"], queue=settings["consumer"], durable=settings["consumer"], cb=handle,
                        manual_ack=True, config=ConsumerConfig(deliver_policy=DeliverPolicy.NEW, ack_wait=79200))
+    while not stopped.is_set() and "heartbeat" in settings:
+        await asyncio.sleep(settings["heartbeat"])
+        await js.publish(settings["output"], b"")
     await stopped.wait()
+    print(settings.get("last_words", "told to end"), flush=True)
     await nc.close()
 
 asyncio.run(main())
@@ -109,7 +113,7 @@ class Trial:
     connection: Connection
     pods: Pods
     of: Try
-    fed: int
+    fed: Fed
     lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -136,7 +140,10 @@ class Trial:
             supervisor = Supervisor(
                 drain, self.pods, reference, start_timeout, say=self.lines.append, note=self.notes.append
             )
-            yield supervisor, drain
+            async with supervisor.reading():
+                yield supervisor, drain
+                with suppress(KubeError):  # a test may have ended the API
+                    await self.pods.delete(reference)
 
 
 @pytest.fixture

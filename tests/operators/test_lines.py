@@ -48,8 +48,24 @@ def test_reopening_asks_for_the_time_since_the_last_line() -> None:
     assert lines.reopened(1000.0) is None
     given(lines, f"{stamp(500_000_000)} a\n".encode())
     last = datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC).timestamp()
-    assert lines.reopened(last + 10) == 11
+    assert lines.reopened(last + 10) == 12
     assert lines.reopened(last - 3600) == 1
+
+
+def test_a_line_of_the_kubelets_own_has_no_time_and_disturbs_nothing() -> None:
+    lines = Lines()
+    own = b"failed to create fsnotify watcher: too many open files\n"
+    assert given(lines, f"{stamp(1)} a\n".encode(), own) == ["a", own.decode().strip()]
+    lines.reopened(0)
+    assert given(lines, f"{stamp(1)} a\n{stamp(2)} b\n".encode()) == ["b"]
+
+
+def test_times_of_a_node_in_another_time_zone_or_with_fewer_digits_are_understood() -> None:
+    lines = Lines()
+    assert given(lines, b"2026-01-02T05:04:05.5+02:00 a\n") == ["a"]
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+    assert lines.reopened(moment + 120) == 121
+    assert given(lines, b"2026-01-02T05:04:05.500000000+02:00 a\n2026-01-02T05:04:05.51+02:00 b\n") == ["b"]
 
 
 def test_a_line_without_an_end_does_not_fill_the_memory() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes_asyncio.client import ApiException
 
+from kai_airflow import kube
+from kai_airflow.messaging import drain
+from kai_airflow.messaging.errors import RestlessError
 from kai_airflow.operators import pods
 from kai_airflow.operators.pods import KubeError
 from kai_airflow.operators.supervisor import ProcessEndedError
@@ -19,15 +22,15 @@ if TYPE_CHECKING:
 
 
 async def test_a_try_is_done_when_all_is_acked_though_its_process_runs_on(trial: Trial) -> None:
-    async with trial.supervised(trial.process()) as (supervisor, drain):
+    async with trial.supervised(trial.process()) as (supervisor, drained):
         await supervisor.until_done()
-    assert trial.lines == ["got 1", "got 2", "got 3"]
-    assert drain.manifest().channels[""].count == 3
+    assert trial.lines == ["got 1", "got 2", "got 3", "told to end"]
+    assert drained.manifest().channels[""].count == 3
 
 
 async def test_a_process_that_ends_before_it_has_acked_all_breaks_the_try(trial: Trial) -> None:
-    async with trial.supervised(trial.process(exit_at=2, exit_code=7)) as (supervisor, _):
-        with pytest.raises(ProcessEndedError, match=r"exit code 7 .* 2 of 3 messages not acked") as raised:
+    with pytest.raises(ProcessEndedError, match=r"exit code 7 .* 2 of 3 messages not acked") as raised:
+        async with trial.supervised(trial.process(exit_at=2, exit_code=7)) as (supervisor, _):
             await supervisor.until_done()
     assert str(raised.value).endswith("Its last lines:\n  got 1\n  got 2")
 
@@ -39,15 +42,16 @@ async def test_an_exit_code_of_zero_does_not_make_unfinished_work_done(trial: Tr
 
 
 async def test_a_process_that_never_subscribes_ends_at_start_timeout_with_its_last_lines(trial: Trial) -> None:
-    async with trial.supervised(trial.pod("sh", "echo no NATS here; sleep 1000"), start_timeout=2) as (supervisor, _):
-        with pytest.raises(ProcessEndedError, match=r"didn't subscribe within 2 s \(start_timeout\)") as raised:
+    silent = trial.pod("sh", "echo no NATS here; sleep 1000")
+    with pytest.raises(ProcessEndedError, match=r"didn't subscribe within 2 s \(start_timeout\)") as raised:
+        async with trial.supervised(silent, start_timeout=2) as (supervisor, _):
             await supervisor.until_done()
     assert str(raised.value).endswith("Its last lines:\n  no NATS here")
 
 
-async def test_an_image_that_is_not_there_is_an_error_long_before_start_timeout(trial: Trial) -> None:
-    async with trial.supervised(trial.pod("registry/typo:v1", "")) as (supervisor, _):
-        with pytest.raises(ProcessEndedError, match=r"can't start: ImagePullBackOff.*registry/typo:v1"):
+async def test_an_image_that_is_not_there_is_noted_at_once_and_named_at_start_timeout(trial: Trial) -> None:
+    with pytest.raises(ProcessEndedError, match=r"within 3 s .*: (ErrImagePull|ImagePullBackOff).*registry/typo:v1"):
+        async with trial.supervised(trial.pod("registry/typo:v1", ""), start_timeout=3) as (supervisor, _):
             await supervisor.until_done()
     assert any("registry/typo:v1" in note for note in trial.notes)
 
@@ -71,10 +75,41 @@ async def test_a_kubernetes_api_that_is_gone_is_an_error_after_a_while(
 
 
 async def test_every_line_is_in_the_log_even_of_a_process_that_floods_and_ends(trial: Trial) -> None:
-    async with trial.supervised(trial.pod("sh", "seq 1 20000")) as (supervisor, _):
-        with pytest.raises(ProcessEndedError, match="exit code 0"):
+    with pytest.raises(ProcessEndedError, match="exit code 0"):
+        async with trial.supervised(trial.pod("sh", "seq 1 20000")) as (supervisor, _):
             await supervisor.until_done()
     assert trial.lines == [str(n) for n in range(1, 20001)]
+
+
+async def test_what_a_process_prints_when_it_is_told_to_end_is_in_the_log(trial: Trial) -> None:
+    async with trial.supervised(trial.process(last_words="good bye")) as (supervisor, _):
+        await supervisor.until_done()
+    assert trial.lines[-1] == "good bye"
+
+
+async def test_a_process_that_never_stops_publishing_is_an_error(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "RESTLESS_SECONDS", 2.0)
+    async with trial.supervised(trial.process(heartbeat=0.1)) as (supervisor, _):
+        with pytest.raises(RestlessError, match="has acked everything and still publishes"):
+            await supervisor.until_done()
+
+
+async def test_the_pods_of_other_tries_of_a_task_are_ended_and_no_others(trial: Trial, api: CoreV1Api) -> None:
+    def labelled(name: str, task: str, try_id: str) -> dict[str, Any]:
+        pod = trial.pod("sh", "sleep 1000")
+        pod["metadata"] |= {"name": name, "labels": {"task_id": task, "kai-airflow/try": try_id}}
+        return pod
+
+    mine = labelled("mine", "split", "try-2")
+    for pod in (mine, labelled("earlier", "split", "try-1"), labelled("stranger", "train", "try-9")):
+        await trial.pods.create(pod)
+    assert [other.name for other in await trial.pods.delete_others(mine, ["task_id"])] == ["earlier"]
+    assert await trial.pods.delete_others(mine, ["task_id"]) == []
+    states = trial.pods.states(kube.PodName("earlier", "default"))
+    with pytest.raises(KubeError, match="was deleted"):
+        async for _ in states:
+            pass
+    assert {pod.metadata.name for pod in (await api.list_namespaced_pod("default")).items} >= {"mine", "stranger"}
 
 
 async def test_making_the_pod_of_a_try_twice_makes_one_pod(trial: Trial, api: CoreV1Api) -> None:

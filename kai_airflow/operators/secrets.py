@@ -1,0 +1,40 @@
+"""What Airflow's log must never show, told to it before anything is logged (P5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from airflow.sdk.log import mask_secret
+
+from kai_airflow.krt import is_sensitive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kai_airflow.messaging.connection import NatsAddress
+    from kai_airflow.operators.connections import Services
+    from kai_airflow.plan import Process, Workflow
+
+# A flag is no secret, whatever its key is called; masked, the word would be gone from every line.
+_FLAGS = frozenset({"true", "false"})
+
+
+def mask_secrets(workflow: Workflow, process: Process, address: NatsAddress, services: Services) -> None:
+    """Have Airflow mask what app.yaml holds of the KRT, NATS and the services. It masks nothing below 5 characters."""
+    configs = (workflow.version_config, workflow.config, process.config, *services.sections.values())
+    for config in configs:
+        for secret in _secrets(config):
+            mask_secret(secret)
+    for server in address.servers:
+        password = urlsplit(server).password
+        if password:
+            mask_secret(password)  # as it stands in the URL, quoted; Airflow knows it unquoted
+            mask_secret(quote(password, safe=""))
+
+
+def _secrets(config: Mapping[str, Any]) -> Iterator[str]:
+    """The values of sensitive-looking keys, line by line: a log's lines come one at a time."""
+    for key, value in config.items():
+        if is_sensitive(key) and isinstance(value, str) and value.lower() not in _FLAGS:
+            yield from filter(None, map(str.strip, value.splitlines()))
