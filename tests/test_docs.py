@@ -285,11 +285,12 @@ def _noting(asked: set[tuple[str, str]]) -> aiohttp.TraceConfig:
 
 async def test_the_role_allows_what_a_try_asks_of_kubernetes_and_no_more(tmp_path: Path) -> None:
     pod = {
-        "metadata": {"name": "p", "namespace": "default"},
+        "metadata": {"name": "p", "namespace": "default", "labels": {kube.TRY_LABEL: "try"}},
         "spec": {"restartPolicy": "Never", "containers": [{"name": kube.CONTAINER, "image": "echo"}]},
     }
     asked: set[tuple[str, str]] = set()
     async with local_kubernetes(tmp_path, asked) as pods:
+        assert await pods.delete_others(pod, []) == []
         reference = await pods.create(pod)
         assert await pods.create(pod) == reference  # an answer that was lost: the request comes again
         await pods.create_secret(kube.secret("p", "try", reference, {}))

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, TriggerRule
+from airflow.sdk.exceptions import AirflowTimetableInvalid
 
+from kai_airflow.errors import KaiAirflowError
 from kai_airflow.operators.intake import IntakeOperator
 from kai_airflow.operators.process import ProcessOperator
 
@@ -18,23 +20,42 @@ if TYPE_CHECKING:
 START_DATE = datetime(2020, 1, 1, tzinfo=UTC)
 
 
+class ScheduleError(KaiAirflowError):
+    """A schedule that Airflow can't follow."""
+
+
 def build(workflow: Workflow) -> DAG:
-    """The DAG of a workflow. The same workflow gives the same DAG, to the byte of its serialized form."""
-    dag = DAG(
-        dag_id=workflow.dag_id,
-        schedule=workflow.schedule,
-        start_date=START_DATE,
-        catchup=False,
-        description=workflow.description,
-        tags=list(workflow.tags),
-        doc_md=_doc(workflow),
-    )
+    """The DAG of a workflow. The same workflow gives the same DAG, to the byte of its serialized form.
+
+    :raises ScheduleError: Airflow can't follow the workflow's schedule
+    """
+    dag = _dag(workflow)
     tasks = {process.name: _task(dag, workflow, process) for process in workflow.processes}
     for position, process in enumerate(workflow.processes):
         before = {earlier.name for earlier in workflow.processes[:position]}
         # Where processes stream in a circle, Airflow is shown all of it but the edges that lead back.
         for upstream in before.intersection(process.upstream):
             tasks[process.name].set_upstream(tasks[upstream])
+    return dag
+
+
+def _dag(workflow: Workflow) -> DAG:
+    try:
+        dag = DAG(
+            dag_id=workflow.dag_id,
+            schedule=workflow.schedule,
+            start_date=START_DATE,
+            catchup=False,
+            description=workflow.description,
+            tags=list(workflow.tags),
+            doc_md=_doc(workflow),
+        )
+        dag.timetable.validate()
+    except (AirflowTimetableInvalid, ValueError) as error:
+        raise ScheduleError(
+            f"workflow {workflow.name!r}: x-airflow.schedule {workflow.schedule!r}: {error} Remedy: a cron expression of "
+            "five fields such as '0 6 * * *', or a preset such as '@daily'."
+        ) from error
     return dag
 
 

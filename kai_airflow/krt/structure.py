@@ -81,6 +81,10 @@ def _own_problems(node: Node, path: _Path) -> Iterator[Issue]:
         yield _place(path, node).issue("unsupported-tag", message, remedy)
     if isinstance(node, Scalar) and node.flaw is not None:
         yield _place(path, node).issue(node.flaw, *_FLAWS[node.flaw])
+    if isinstance(node, Scalar) and "\0" in node.text:
+        # PostgreSQL, where Airflow keeps DAGs, takes no such text: it would stop the dag-processor for everybody.
+        message = "the character U+0000 (written \\0) stands in this text"
+        yield _place(path, node).issue("nul-character", message, "Remove it.")
     if isinstance(node, Mapping):
         yield from _key_problems(node, path)
 

@@ -59,4 +59,6 @@ def nearest(word: str, candidates: Collection[str]) -> str | None:
 def choice(word: str, candidates: Collection[str]) -> str:
     """A remedy for a word that isn't one of the candidates."""
     meant = nearest(word, candidates)
-    return f"Did you mean {meant}? It may be {listed(candidates)}." if meant else f"Use {listed(candidates)}."
+    if meant is None:
+        return f"Use {listed(candidates)}."
+    return f"Did you mean {meant}?" + (f" It may be {listed(candidates)}." if len(candidates) > 1 else "")

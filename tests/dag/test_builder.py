@@ -12,6 +12,7 @@ from airflow.sdk import DAG, TriggerRule
 
 from kai_airflow import krt
 from kai_airflow.dag import build, load
+from kai_airflow.dag.builder import ScheduleError
 from kai_airflow.krt import KrtError
 from kai_airflow.operators.intake import IntakeOperator
 from kai_airflow.operators.process import ProcessOperator
@@ -101,6 +102,16 @@ def test_a_circle_of_streaming_processes_is_shown_without_the_edge_that_leads_ba
         "b": {"a"},
         "end": {"b"},
     }
+
+
+@pytest.mark.parametrize("schedule", ["nonsense", "* * * *", "@continuous", "61 * * * *"])
+def test_a_schedule_that_airflow_cannot_follow_names_file_workflow_and_remedy(tmp_path: Path, schedule: str) -> None:
+    workflow = f"  - name: 'training-workflow'\n    x-airflow: {{schedule: '{schedule}'}}"
+    (tmp_path / "krt.yaml").write_text(EXAMPLE.read_text().replace("  - name: 'training-workflow'", workflow))
+    with pytest.raises(ScheduleError) as raised:
+        load(str(tmp_path / "krt.yaml.py"), "a/krt.yaml")
+    assert str(raised.value).startswith(f"a/krt.yaml: workflow 'training-workflow': x-airflow.schedule {schedule!r}: ")
+    assert "@daily" in str(raised.value)
 
 
 def test_an_invalid_krt_names_file_line_and_remedy(tmp_path: Path) -> None:

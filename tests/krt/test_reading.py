@@ -121,6 +121,15 @@ def test_a_tag_is_an_error_and_never_executed(krt: Krt, tmp_path: Path, tagged: 
     assert not file.exists()
 
 
+def test_the_character_that_no_database_takes_is_an_error_wherever_it_stands(krt: Krt) -> None:
+    """It would stop the dag-processor for everybody: PostgreSQL takes no text that holds it."""
+    changed = krt.change("description: A shop", 'description: @@"A\\0shop"')
+    error = changed.error()
+    assert (error.code, error.location) == ("nul-character", "krt.description")
+    assert (error.line, error.column) == (changed.line, changed.column)
+    assert krt.change("description: A shop", 'description: A shop\nx-own: {"\\0": 1}').error().code == "nul-character"
+
+
 def test_a_tag_in_a_known_place_is_the_only_error_there(krt: Krt) -> None:
     assert krt.change("pick:v1", "!!python/name:os.system").error().code == "unsupported-tag"
 

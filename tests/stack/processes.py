@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from nats.js.errors import KeyNotFoundError
+
 from kai_airflow.process import Process, Request
 
 if TYPE_CHECKING:
@@ -28,6 +30,18 @@ async def refuse(request: Request) -> None:
     await request.send_error(f"cannot work on {request.payload}")
 
 
+async def flip(request: Request) -> None:
+    """Passes its request on, on channel left at first and on channel right at its next start."""
+    bucket = process.buckets["global"]
+    try:
+        await bucket.get("flipped")
+        channel = "right"
+    except KeyNotFoundError:
+        await bucket.put("flipped", b"yes")
+        channel = "left"
+    await request.send({"id": request.id, "payload": request.payload}, channel=channel)
+
+
 if __name__ == "__main__":
-    process.on()({"echo": echo, "refuse": refuse}[sys.argv[1]])
+    process.on()({"echo": echo, "refuse": refuse, "flip": flip}[sys.argv[1]])
     process.run()

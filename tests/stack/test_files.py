@@ -78,6 +78,7 @@ def test_a_broken_file_is_an_import_error_of_its_own_until_it_is_mended(stack: S
         ),
         ("huge", b"#" * (100 << 20)),
         ("deep", b"[" * 100_000),
+        ("nul", VALID.replace("'a test'", '"a\\0test"').encode()),
     ],
 )
 def test_a_hostile_file_is_an_import_error_and_hides_no_neighbour(

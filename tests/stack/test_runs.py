@@ -38,6 +38,7 @@ def _dags(stack: Stack, api: AirflowApi) -> None:
         {
             "test/echo": command("echo"),
             "test/refuse": command("refuse"),
+            "test/flip": command("flip"),
             "test/plain": ["sh", "-c", "echo I speak no NATS; sleep 600"],
         },
     )
@@ -153,6 +154,26 @@ def test_what_a_krt_says_is_never_rendered(stack: Stack, api: AirflowApi) -> Non
             "payload": {"p": TEMPLATE},
         }
     ]
+
+
+def test_a_cleared_run_repeats_its_request_and_feeds_nothing_of_before(stack: Stack, api: AirflowApi) -> None:
+    """``flip`` publishes on another channel each time, so what ran before is skipped after the clear."""
+    text = krt(
+        process("start", "trigger", "none"),
+        process("flip", "task", "test/flip", "start"),
+        process("left", "task", "test/echo", "flip.left"),
+        process("right", "task", "test/echo", "flip.right"),
+        process("exit", "exit", "test/echo", "left", "right"),
+    )
+    run, states = ended(api, drop(stack, api, "flipping", text), "same")
+    assert (states["left"], states["right"], states["exit"]) == ("success", "skipped", "success")
+    (first,) = results(stack, api, run, "flip")
+    api.clear(run)
+    assert api.wait_for_run(run, RUN_SECONDS).state == "success"
+    states = {task.task_id: task.state for task in api.tasks(run)}
+    assert (states["left"], states["right"], states["exit"]) == ("skipped", "success", "success")
+    assert results(stack, api, run, "flip") == [first]
+    assert api.xcom(run, "exit", "manifest")["fed"] == 1
 
 
 def test_the_lines_of_a_process_are_in_its_tasks_log_and_no_secret_is(stack: Stack, api: AirflowApi) -> None:
