@@ -53,8 +53,8 @@ def _dag(workflow: Workflow) -> DAG:
         dag.timetable.validate()
     except (AirflowTimetableInvalid, ValueError) as error:
         raise ScheduleError(
-            f"workflow {workflow.name!r}: x-airflow.schedule {workflow.schedule!r}: {error} Remedy: a cron expression of "
-            "five fields such as '0 6 * * *', or a preset such as '@daily'."
+            f"workflow {workflow.name!r}: x-airflow.schedule {workflow.schedule!r}: {error} Remedy: a cron expression "
+            "of five fields such as '0 6 * * *', or a preset such as '@daily'."
         ) from error
     return dag
 

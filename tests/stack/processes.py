@@ -30,6 +30,11 @@ async def refuse(request: Request) -> None:
     await request.send_error(f"cannot work on {request.payload}")
 
 
+async def forward(request: Request) -> None:
+    """Passes its request on."""
+    await request.send(request.payload)
+
+
 async def flip(request: Request) -> None:
     """Passes its request on, on channel left at first and on channel right at its next start."""
     bucket = process.buckets["global"]
@@ -43,5 +48,5 @@ async def flip(request: Request) -> None:
 
 
 if __name__ == "__main__":
-    process.on()({"echo": echo, "refuse": refuse, "flip": flip}[sys.argv[1]])
+    process.on()({"echo": echo, "refuse": refuse, "forward": forward, "flip": flip}[sys.argv[1]])
     process.run()

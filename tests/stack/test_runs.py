@@ -38,6 +38,7 @@ def _dags(stack: Stack, api: AirflowApi) -> None:
         {
             "test/echo": command("echo"),
             "test/refuse": command("refuse"),
+            "test/forward": command("forward"),
             "test/flip": command("flip"),
             "test/plain": ["sh", "-c", "echo I speak no NATS; sleep 600"],
         },
@@ -161,9 +162,9 @@ def test_a_cleared_run_repeats_its_request_and_feeds_nothing_of_before(stack: St
     text = krt(
         process("start", "trigger", "none"),
         process("flip", "task", "test/flip", "start"),
-        process("left", "task", "test/echo", "flip.left"),
-        process("right", "task", "test/echo", "flip.right"),
-        process("exit", "exit", "test/echo", "left", "right"),
+        process("left", "task", "test/forward", "flip.left"),
+        process("right", "task", "test/forward", "flip.right"),
+        process("exit", "exit", "test/forward", "left", "right"),
     )
     run, states = ended(api, drop(stack, api, "flipping", text), "same")
     assert (states["left"], states["right"], states["exit"]) == ("success", "skipped", "success")
