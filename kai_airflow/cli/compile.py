@@ -91,10 +91,7 @@ def _task(process: Process) -> str:
 def _process(process: Process) -> Iterator[tuple[str, str]]:
     resources = process.resources
     yield "image", process.image
-    yield (
-        "fed by",
-        ", ".join(f"{feed.process}.{feed.channel}" if feed.channel else feed.process for feed in process.feeds),
-    )
+    yield "fed by", ", ".join(map(_subscription, process.feeds))
     yield "replies from", ", ".join(process.replies)
     yield "CPU", _quantity(resources.cpu_request, resources.cpu_limit)
     yield "memory", _quantity(resources.memory_request, resources.memory_limit)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from kai_airflow.local.progress import Progress
     from kai_airflow.local.supervisor import Supervisor
 
-PARTS = (nats.NAME, postgres.NAME, cluster.NAME, airflow.MIGRATION, *airflow.COMPONENTS)
 SOON = 60.0  # seconds for what takes one on an idle machine
 AIRFLOW_START = 180.0  # seconds; on two idle cores it takes about ten
 
