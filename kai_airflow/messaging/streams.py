@@ -97,7 +97,7 @@ async def seed_configuration(js: JetStreamContext, bucket: names.Bucket, config:
     :raises JetStreamError: the bucket is missing, or JetStream is full
     :raises NatsUnavailableError: no answer
     """
-    refused = tuple(key for key in config if not KEY.fullmatch(key))
+    refused = refused_keys(config)
     with translated(f"write configuration to key-value bucket {bucket}"):
         store = await js.key_value(bucket)
         for key in config.keys() - set(refused):
@@ -106,6 +106,11 @@ async def seed_configuration(js: JetStreamContext, bucket: names.Bucket, config:
             except KeyWrongLastSequenceError:
                 continue
     return refused
+
+
+def refused_keys(config: Mapping[str, str]) -> tuple[str, ...]:
+    """The keys whose characters NATS doesn't allow in a bucket."""
+    return tuple(key for key in config if not KEY.fullmatch(key))
 
 
 def _kept(name: str, subjects: Iterable[str], max_age: float, max_bytes: int | None) -> api.StreamConfig:

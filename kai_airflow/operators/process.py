@@ -15,7 +15,7 @@ from kai_airflow import kube
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.drain import draining
 from kai_airflow.messaging.feed import feed, opened_input
-from kai_airflow.messaging.streams import ensure_buckets, ensure_object_store, seed_configuration
+from kai_airflow.messaging.streams import ensure_buckets, ensure_object_store, refused_keys, seed_configuration
 from kai_airflow.messaging.tries import Try, sources
 from kai_airflow.operators import interruptible
 from kai_airflow.operators.connections import kubernetes_configured, nats_address, services
@@ -149,12 +149,14 @@ class ProcessOperator(KubernetesPodOperator):
         """What an SDK process needs in NATS before it starts."""
         buckets = self.process.buckets
         await ensure_buckets(connection.js, (buckets.shared, buckets.version, buckets.workflow, buckets.process))
-        for bucket, config in (
-            (buckets.version, self.workflow.version_config),
-            (buckets.workflow, self.workflow.config),
-        ):
-            for key in await seed_configuration(connection.js, bucket, config):
-                self.log.warning("config key %r isn't in bucket %s: NATS doesn't allow its characters", key, bucket)
+        # The process's own bucket is written by the process, at each start (KAI reference, section 4).
+        refused = [
+            *await seed_configuration(connection.js, buckets.version, self.workflow.version_config),
+            *await seed_configuration(connection.js, buckets.workflow, self.workflow.config),
+            *refused_keys(self.process.config),
+        ]
+        for key in refused:
+            self.log.warning("config key %r can't be in a bucket: NATS allows letters, digits and . - / _ = only", key)
         if self.process.object_store:
             await ensure_object_store(connection.js, self.process.object_store)
 

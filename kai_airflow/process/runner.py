@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.errors import translated
-from kai_airflow.messaging.streams import KEY
+from kai_airflow.messaging.streams import refused_keys
 from kai_airflow.process import logs, settings
 from kai_airflow.process.errors import ProcessError
 from kai_airflow.process.loop import Loop
@@ -108,8 +108,9 @@ class Process:
 
     async def _publish_config(self) -> None:
         """As the SDKs do, at every start, over what was changed there meanwhile."""
+        refused = refused_keys(self.config)
         for key, value in self.config.items():
-            if not KEY.fullmatch(key):
+            if key in refused:
                 self.log.warning("NATS allows no key %r: it stands in process.config alone", key)
                 continue
             with translated(f"write {key} to the process's key-value bucket"):
