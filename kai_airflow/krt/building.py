@@ -67,7 +67,7 @@ def _process(draft: ProcessDraft) -> Process:
         name=_required(draft.name),
         type=cast("ProcessType", draft.type.value),
         image=_required(draft.image),
-        replicas=1 if draft.replicas.value is None else draft.replicas.value,
+        replicas=max(1, draft.replicas.value or 1),
         gpu=bool(draft.gpu.value),
         config=_texts(draft.config),
         object_store=_object_store(store) if store else None,

@@ -68,8 +68,6 @@ CASES = (
     Case("invalid-process-type", f"{PACK}.type", "pack\n        type: task", "pack\n        type: @@Task", "task?"),
     Case("missing-field", f"{PICK}.image", "image: pick:v1", "image: @@~"),
     Case("missing-field", f"{PICK}.image", "pick:v1", "@@''"),
-    Case("invalid-replicas", f"{PICK}.replicas", "image: pick:v1", "replicas: @@0\n        image: pick:v1"),
-    Case("invalid-replicas", f"{PICK}.replicas", "image: pick:v1", "replicas: @@-1\n        image: pick:v1"),
     Case("missing-field", f"{PICK}.objectStore.name", "{name: goods, scope", "@@{scope"),
     Case("invalid-name", f"{PICK}.objectStore.name", "goods", "@@Goods"),
     Case("name-too-long", f"{PICK}.objectStore.name", "goods", "@@" + "g" * 21),
@@ -91,8 +89,7 @@ CASES = (
     Case("invalid-channel", f"{PACK}.subscriptions.pick.a b", "[pick.small]", "[@@pick.a b]"),
     Case("missing-field", f"{HOOK}.networking.targetPort", "{targetPort: 80, dest", "@@{dest"),
     Case("missing-field", f"{HOOK}.networking.destinationPort", PORTS, "@@{targetPort: 80}"),
-    Case("invalid-port", f"{HOOK}.networking.targetPort", "targetPort: 80", "targetPort: @@0"),
-    Case("invalid-port", f"{HOOK}.networking.destinationPort", "8080", "@@65536"),
+    Case("missing-field", f"{HOOK}.networking.targetPort", "targetPort: 80", "targetPort: @@0"),
     Case("invalid-protocol", f"{HOOK}.networking.protocol", "8080}", "8080, protocol: @@TCP}", "HTTP or GRPC"),
     Case("missing-field", f"{HOOK}.resourceLimits", HOOK_LIMITS, "        resourceLimits: @@~\n"),
     Case("missing-field", f"{HOOK}.resourceLimits.CPU", f"{CPU}\n          ", "@@"),
@@ -253,6 +250,19 @@ def test_a_task_that_subscribes_to_nothing_is_a_warning(krt: Krt) -> None:
     assert [(w.code, w.location, w.line, w.column) for w in report.warnings] == [
         ("no-subscriptions", f"{SHIP}.subscriptions", 36, 24)
     ]
+
+
+@pytest.mark.parametrize("count", ["0", "-1"])
+def test_no_replicas_are_a_warning_and_count_as_one_because_kai_takes_any_number(krt: Krt, count: str) -> None:
+    report = krt.change("image: pick:v1", f"replicas: {count}\n        image: pick:v1").check()
+    assert [(w.code, w.location) for w in report.warnings] == [("invalid-replicas", f"{PICK}.replicas")]
+    assert report.require().workflows[0].processes[1].replicas == 1
+
+
+def test_a_port_beyond_65535_is_a_warning_because_kai_takes_any_number(krt: Krt) -> None:
+    report = krt.change("8080", "65536").check()
+    assert [(w.code, w.location) for w in report.warnings] == [("invalid-port", f"{HOOK}.networking.destinationPort")]
+    assert report.valid
 
 
 def test_memory_of_less_than_a_byte_is_a_warning(krt: Krt) -> None:

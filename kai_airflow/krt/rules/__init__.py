@@ -40,7 +40,6 @@ PROCESS_RULES: tuple[ProcessRule, ...] = (
     process.name,
     process.type_is_known,
     process.image,
-    process.replicas,
     process.object_store,
     process.has_subscriptions,
     process.networking,
@@ -49,7 +48,12 @@ PROCESS_RULES: tuple[ProcessRule, ...] = (
     process.retries,
     process.start_timeout,
 )
-PROCESS_DOUBTS: tuple[ProcessRule, ...] = (process.subscribes_to_nothing, process.memory_is_fractional)
+PROCESS_DOUBTS: tuple[ProcessRule, ...] = (
+    process.replicas_are_none,
+    process.subscribes_to_nothing,
+    process.ports_are_none,
+    process.memory_is_fractional,
+)
 
 
 def errors(draft: ProductDraft) -> Iterator[Issue]:

@@ -23,7 +23,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 def missing(field: Field[T], remedy: str) -> Iterator[Issue]:
     """A required field that isn't there, or says nothing."""
-    if field.absent or field.value in ("", ()):
+    if field.absent or field.value in ("", (), 0):
         last = field.place.location.rpartition(".")[2]
         yield field.place.issue("missing-field", f"the required field {last} is missing or empty", remedy)
 

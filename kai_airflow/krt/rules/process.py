@@ -45,14 +45,6 @@ def image(draft: ProcessDraft) -> Iterator[Issue]:
     yield from common.missing(draft.image, "Name the container image of the process.")
 
 
-def replicas(draft: ProcessDraft) -> Iterator[Issue]:
-    """At least one: with none, nothing would ever answer."""
-    field = draft.replicas
-    if field.value is not None and field.value < 1:
-        message = f"{field.value} replicas would leave the process without a pod"
-        yield field.place.issue("invalid-replicas", message, "Write 1 or more, or remove the field.")
-
-
 def object_store(draft: ProcessDraft) -> Iterator[Issue]:
     """Where there is one: a name in KAI's form, and a scope."""
     store = draft.object_store.value
@@ -92,6 +84,25 @@ def resources(draft: ProcessDraft) -> Iterator[Issue]:
     if draft.resources.value:
         yield from _limits(draft.resources.value.cpu, _CORES)
         yield from _limits(draft.resources.value.memory, _BYTES)
+
+
+def replicas_are_none(draft: ProcessDraft) -> Iterator[Issue]:
+    """KAI takes any number; with none, nothing would ever answer."""
+    field = draft.replicas
+    if field.value is not None and field.value < 1:
+        yield field.place.issue(
+            "invalid-replicas", f"{field.value} replicas count as 1", "Write 1, or remove the field."
+        )
+
+
+def ports_are_none(draft: ProcessDraft) -> Iterator[Issue]:
+    """KAI takes any number but 0, which is the same as none to it; Kubernetes doesn't."""
+    if not draft.networking.value:
+        return
+    for field in (draft.networking.value.target_port, draft.networking.value.destination_port):
+        if field.value and not 1 <= field.value <= _LARGEST_PORT:
+            remedy = f"Write a port from 1 to {_LARGEST_PORT}."
+            yield field.place.issue("invalid-port", f"{field.value} is no port", remedy)
 
 
 def memory_is_fractional(draft: ProcessDraft) -> Iterator[Issue]:
@@ -136,9 +147,7 @@ def start_timeout(draft: ProcessDraft) -> Iterator[Issue]:
 
 
 def _port(field: Field[int]) -> Iterator[Issue]:
-    yield from common.missing(field, "Write a port from 1 to 65535: networking needs both ports.")
-    if field.value is not None and not 1 <= field.value <= _LARGEST_PORT:
-        yield field.place.issue("invalid-port", f"{field.value} is no port", f"Write a port from 1 to {_LARGEST_PORT}.")
+    yield from common.missing(field, f"Write a port from 1 to {_LARGEST_PORT}: networking needs both ports.")
 
 
 def _limits(field: Field[LimitsDraft], remedy: str) -> Iterator[Issue]:
