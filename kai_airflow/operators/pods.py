@@ -183,7 +183,8 @@ class Pods:
                     return
             if last_round:
                 return
-            await asyncio.sleep(_RETRY_SECONDS)
+            if not ended():
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self, pod: PodName, lines: Lines) -> AsyncIterator[str]:
         since = lines.reopened(time.time())

@@ -43,6 +43,7 @@ class Supervisor:
     say: Callable[[str], None]
     note: Callable[[str], None]
     _state: PodState = field(default=PodState("Pending"))
+    _leaving: bool = False
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
     _last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_QUOTED_LINES))
 
@@ -56,6 +57,7 @@ class Supervisor:
                 await asyncio.wait([reading], timeout=_ENDED_SECONDS if self._state.ended else 0)
                 raise ProcessEndedError(f"{error} {self._quoted()}") from error
             finally:
+                self._leaving = True
                 await asyncio.wait([reading], timeout=_DELETED_SECONDS if self._begun.is_set() else 0)
 
     async def until_done(self) -> None:
@@ -119,7 +121,7 @@ class Supervisor:
 
     async def _read_out(self) -> None:
         await self._begun.wait()
-        async for line in self.pods.output(self.pod, lambda: self._state.ended):
+        async for line in self.pods.output(self.pod, lambda: self._state.ended or self._leaving):
             self._last_lines.append(line)
             self.say(line)
 
