@@ -84,9 +84,7 @@ class Drain:
     async def progress(self) -> Progress:
         """Ask the consumer.
 
-        Raises:
-            ServerRestartedError: nats-server isn't the one that the try began with, so acks may be forgotten.
-
+        :raises ServerRestartedError: nats-server isn't the one that the try began with, so acks may be forgotten
         """
         with translated(f"ask how far {self.of.process!r} is"):
             info = await self.connection.js.consumer_info(self.of.stream, self.of.consumer)
