@@ -25,6 +25,7 @@ from kai_airflow.local.stack import Stack
 from kai_airflow.messaging.codec import decode, unpack
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.errors import translated
+from kai_airflow.messaging.tries import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -146,13 +147,10 @@ def _show_log(api: AirflowApi, run: Run, task: Task, console: Console) -> None:
 
 async def published(nats_url: str, manifest: Mapping[str, Any]) -> list[Any]:
     """The payloads of the messages that a task published. Raises MessagingError where they can't be read."""
-    stream, sequences = (
-        manifest["stream"],
-        [sequence for channel in manifest["channels"].values() for sequence in channel["sequences"]],
-    )
+    left = Manifest.from_json(manifest)
     async with connect(nats_url, name="kai-airflow demo") as connection:
-        with translated(f"read from stream {stream}"):
-            messages = [await connection.js.get_msg(stream, sequence) for sequence in sorted(sequences)]
+        with translated(f"read from stream {left.stream}"):
+            messages = [await connection.js.get_msg(left.stream, sequence) for sequence in left.sequences]
     return [unpack(decode(message.data or b"").payload) for message in messages]
 
 

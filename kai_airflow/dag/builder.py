@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, TriggerRule
@@ -68,8 +68,13 @@ def _task(dag: DAG, workflow: Workflow, process: Process) -> BaseOperator:
     }
     if process.retries is not None:
         arguments["retries"] = process.retries
+    for name in ("retry_delay", "execution_timeout"):
+        if (seconds := getattr(process, name)) is not None:
+            arguments[name] = timedelta(seconds=seconds)
     if process.type == "trigger":
         return IntakeOperator(**arguments)
+    if process.deferrable is not None:
+        arguments["deferrable"] = process.deferrable
     # A fan-in runs when no upstream failed and at least one gave it a message.
     return ProcessOperator(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **arguments)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kai_airflow.krt.model import (
     Networking,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         NetworkingDraft,
         ObjectStoreDraft,
         ProcessDraft,
+        ProcessExtension,
         ProductDraft,
         ResourcesDraft,
         WorkflowDraft,
@@ -76,9 +78,14 @@ def _process(draft: ProcessDraft) -> Process:
         networking=_networking(networking) if networking else None,
         resources=_resources(_required(draft.resources)),
         node_selectors=_texts(draft.node_selectors),
-        retries=extension.retries.value if extension else None,
-        start_timeout=extension.start_timeout.value if extension else None,
+        **(_process_extension(extension) if extension else {}),
     )
+
+
+def _process_extension(draft: ProcessExtension) -> dict[str, Any]:
+    """What it says; what it leaves out is the model's default."""
+    fields = {field.name: getattr(draft, field.name).value for field in dataclasses.fields(draft)}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _object_store(draft: ObjectStoreDraft) -> ObjectStore:

@@ -47,7 +47,11 @@ class ProcessExtension:
     """A process's ``x-airflow``."""
 
     retries: Annotated[Field[int], Key("retries", integer)]
+    retry_delay: Annotated[Field[float], Key("retry_delay", number)]
     start_timeout: Annotated[Field[float], Key("start_timeout", number)]
+    execution_timeout: Annotated[Field[float], Key("execution_timeout", number)]
+    on_message_error: Annotated[Field[str], Key("on_message_error", text)]
+    deferrable: Annotated[Field[bool], Key("deferrable", boolean)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ ProcessType: TypeAlias = Literal["trigger", "task", "exit"]
 Mode: TypeAlias = Literal["batch", "stream"]
 Scope: TypeAlias = Literal["product", "workflow"]
 Protocol: TypeAlias = Literal["HTTP", "GRPC"]
+OnMessageError: TypeAlias = Literal["fail", "continue"]
 
 
 class _Frozen(BaseModel):
@@ -67,7 +68,7 @@ class Resources(_Frozen):
 
 
 class Process(_Frozen):
-    """One image and how it is connected. ``start_timeout`` is in seconds."""
+    """One image and how it is connected. All times are in seconds."""
 
     name: str
     type: ProcessType
@@ -82,7 +83,11 @@ class Process(_Frozen):
     resources: Resources
     node_selectors: Mapping[str, str] = {}
     retries: int | None = None
+    retry_delay: float | None = None
     start_timeout: float | None = None
+    execution_timeout: float | None = None
+    on_message_error: OnMessageError = "fail"
+    deferrable: bool | None = None
 
 
 class Workflow(_Frozen):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CONTAINER = "process"
 CONFIG_FOLDER = "/etc/kai"
 CONFIG_FILE = "app.yaml"
+REQUESTS = "KAI_REQUESTS"
 TRY_LABEL = "kai-airflow/try"
 GRACE_PERIOD_SECONDS = 10
 
@@ -43,7 +44,7 @@ class PodReference(PodName):
 
 
 def object_name(process: str, try_id: str) -> str:
-    """The name of a try's pod and Secret: at most 20 + 1 + 36 characters.
+    """The name of a try's pod and Secret: at most 20 + 1 + 36 characters, and a few where several pods share a task.
 
     Made of the try's id, so that one try can't launch two pods.
     """
@@ -64,13 +65,13 @@ def pod(workflow: Workflow, process: Process, try_id: str) -> Manifest:
             "nodeSelector": _node_selector(process),
             "tolerations": _tolerations(process),
             "volumes": [{"name": "config", "secret": {"secretName": name}}],
-            "containers": [_container(process)],
+            "containers": [_container(process, name)],
         },
     }
 
 
-def secret(process: str, try_id: str, owner: PodReference, config: Mapping[str, Any]) -> Manifest:
-    """The Secret that holds app.yaml and goes when its pod goes."""
+def secret(process: str, try_id: str, owner: PodReference, config: Mapping[str, Any], requests: str | None) -> Manifest:
+    """The Secret that holds app.yaml and, where they fit, the requests of a plain image; it goes when its pod goes."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -80,7 +81,7 @@ def secret(process: str, try_id: str, owner: PodReference, config: Mapping[str, 
             "labels": {TRY_LABEL: try_id},
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid}],
         },
-        "stringData": {CONFIG_FILE: _yaml(config)},
+        "stringData": {CONFIG_FILE: _yaml(config), **({} if requests is None else {REQUESTS: requests})},
     }
 
 
@@ -106,7 +107,8 @@ def _yaml(config: Mapping[str, Any]) -> str:
     return yaml.dump(dict(config), Dumper=_Quoting, allow_unicode=True, sort_keys=False)
 
 
-def _container(process: Process) -> Manifest:
+def _container(process: Process, secret_name: str) -> Manifest:
+    requests = {"name": secret_name, "key": REQUESTS, "optional": True}
     return {
         "name": CONTAINER,
         "image": process.image,
@@ -115,6 +117,7 @@ def _container(process: Process) -> Manifest:
             {"name": "KAI_APP_CONFIG_PATH", "value": CONFIG_FOLDER},
             # What a Python process prints would wait in its buffer for the end of the process, which isn't waited for.
             {"name": "PYTHONUNBUFFERED", "value": "1"},
+            {"name": REQUESTS, "valueFrom": {"secretKeyRef": requests}},
         ],
         "envFrom": [{"secretRef": {"name": name}} for name in process.secrets],
         "resources": _resources(process.resources, gpu=process.gpu),

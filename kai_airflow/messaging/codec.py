@@ -114,11 +114,16 @@ def unpack(payload: Payload) -> Json:
         return None
     kind = TYPES.get(payload.type_url.rpartition("/")[2])
     if kind is None:
-        return {"@type": payload.type_url, "value": _base64(payload.value)}
+        return opaque(payload)
     try:
         return _plain(kind.FromString(payload.value))
     except DecodeError as error:
         raise BadMessageError(f"payload is not the {payload.type_url} it says, or too deep") from error
+
+
+def opaque(payload: Payload) -> Json:
+    """A payload that isn't looked into: its type's URL, and its bytes in base64."""
+    return {"@type": payload.type_url, "value": _base64(payload.value)}
 
 
 def _payload(message: ProtobufMessage) -> Payload:

@@ -56,7 +56,6 @@ class Connection:
     nc: Client
     js: JetStreamContext
     closed: asyncio.Event
-    first_server_id: str
 
     @property
     def max_payload(self) -> int:
@@ -67,8 +66,8 @@ class Connection:
     def server_id(self) -> str:
         """The server that we are connected to. A restarted server has another one.
 
-        An ack that a server took in the last 50 ms before a crash is forgotten: who counts on acks compares
-        this with ``first_server_id`` (design, section 3).
+        An ack that a server took in the last 50 ms before a crash is forgotten: who counts on acks remembers which
+        server took them.
         """
         return _server_id(self.nc)
 
@@ -88,7 +87,7 @@ async def connect(
     closed = asyncio.Event()
     nc = await _connected(where, name, timeout, closed)
     try:
-        yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed, _server_id(nc))
+        yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed)
     finally:
         await _close(nc)
 

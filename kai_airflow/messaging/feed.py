@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -11,9 +11,13 @@ from nats.js.errors import APIError, NotFoundError
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import ExpiredError, FedTwiceError, MessagingError, translated
+from kai_airflow.messaging.plain import PlainRequests
+from kai_airflow.messaging.reading import SOURCE, identity, messages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from nats.js.api import RawStreamMsg
 
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.messaging.tries import Source, Try
@@ -25,7 +29,6 @@ ACK_WAIT_SECONDS = 22 * 60 * 60
 IDLE_SECONDS = 24 * 60 * 60
 
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
-SOURCE = "Kai-Airflow-Source"
 _WRONG_LAST_SEQUENCE = 10071
 
 # Room for the headers that a copy carries and its original didn't, in bytes.
@@ -71,65 +74,124 @@ async def close_input(connection: Connection, of: Try) -> None:
 
 
 @dataclass(frozen=True)
-class Fed:
-    """What stands on a try's input: how many messages, and the last one's sequence in the run stream."""
+class Input:
+    """One message on a try's input: its sequence, the sequence that it is a copy of, and its request."""
 
-    count: int
-    last: int
+    sequence: int
+    source: int
+    request_id: str
 
 
-async def feed(connection: Connection, of: Try, sources: Sequence[Source]) -> Fed:
-    """Copy the sources, in their order, onto the try's input; what already stands there isn't fed again.
+@dataclass
+class Share:
+    """What one try was fed: all of a task's requests, or its part of them where several pods share them."""
 
+    of: Try
+    inputs: list[Input] = field(default_factory=list)
+    requests: PlainRequests = field(default_factory=PlainRequests)
+
+    @property
+    def count(self) -> int:
+        """How many messages."""
+        return len(self.inputs)
+
+    @property
+    def last(self) -> int:
+        """The last one's sequence in the run stream, 0 where there is none."""
+        return self.inputs[-1].sequence if self.inputs else 0
+
+    def add(self, sequence: int, source: int, message: codec.Message) -> None:
+        """Take in what stands on the input behind the rest."""
+        self.inputs.append(Input(sequence, source, identity(message.request_id)))
+        self.requests.add(message)
+
+
+async def feed(connection: Connection, tries: Sequence[Try], sources: Sequence[Source]) -> list[Share]:
+    """Copy the sources, in their order, onto the tries' inputs; what already stands there isn't fed again.
+
+    The messages of one request stay together; the requests go around.
+
+    :returns: a share for each try, an empty one where there were fewer requests than tries
     :raises ExpiredError: the run stream no longer holds a source
     :raises BadMessageError: a source can't be decoded; a process of the Go SDK would crash on it
-    :raises FedTwiceError: somebody else is feeding this try
+    :raises FedTwiceError: somebody else is feeding one of these tries
     """
-    with translated(f"feed {of.process!r}"):
-        last, done = await _standing(connection, of)
+    shares = [await fed(connection, of) for of in tries]
+    standing = {one.source for share in shares for one in share.inputs}
+    of_request = {one.request_id: share for share in shares for one in share.inputs}
+    with translated(f"feed {tries[0].process!r}"):
         for source in sources:
-            if source.sequence > done:
-                data = _fitting(connection, await _read(connection, of, source))
-                last = await _copy(connection, of, source, data, last)
-    return Fed(len(sources), last)
+            if source.sequence in standing:
+                continue
+            data = await _read(connection, tries[0].stream, source)
+            message = codec.decode(data)
+            share = of_request.setdefault(identity(message.request_id), shares[len(of_request) % len(shares)])
+            sequence = await _copy(connection, share, source, _fitting(connection, data, message))
+            share.add(sequence, source.sequence, message)
+    return shares
 
 
-async def _standing(connection: Connection, of: Try) -> tuple[int, int]:
-    """The input's last sequence and the source that it is a copy of; zeros where nothing has been fed."""
+async def fed(connection: Connection, of: Try) -> Share:
+    """What stands on a try's input, as far as it hasn't expired."""
+    share = Share(of)
+    with translated(f"read what {of.process!r} was fed"):
+        async for raw in messages(connection, of.stream, of.input):
+            share.add(raw.seq or 0, _source(raw), codec.decode(raw.data or b""))
+    return share
+
+
+def _source(copy: RawStreamMsg) -> int:
+    return int((copy.headers or {})[SOURCE])
+
+
+async def _read(connection: Connection, stream: str, source: Source) -> bytes:
     try:
-        message = await connection.js.get_last_msg(of.stream, of.input)
-    except NotFoundError:
-        return 0, 0
-    return message.seq or 0, int((message.headers or {})[SOURCE])
-
-
-async def _read(connection: Connection, of: Try, source: Source) -> bytes:
-    try:
-        message = await connection.js.get_msg(of.stream, source.sequence)
+        message = await connection.js.get_msg(stream, source.sequence)
     except NotFoundError as error:
-        raise ExpiredError(of.stream, source.sequence) from error
+        raise ExpiredError(stream, source.sequence) from error
     # A stream that was deleted and made anew counts from 1 again: the sequence is there, the message isn't.
     if message.subject != source.subject:
-        raise ExpiredError(of.stream, source.sequence)
+        raise ExpiredError(stream, source.sequence)
     return message.data or b""
 
 
-def _fitting(connection: Connection, data: bytes) -> bytes:
-    """The message as it can be fed: whole, readable, and with room left for the headers of a copy."""
-    message = codec.decode(data)
+def _fitting(connection: Connection, data: bytes, message: codec.Message) -> bytes:
+    """The message as it can be fed: with room left for the headers of a copy."""
     room = connection.max_payload - _HEADERS_ROOM
     return data if len(data) <= room else codec.encode(message, room)
 
 
-async def _copy(connection: Connection, of: Try, source: Source, data: bytes, last: int) -> int:
-    headers = {EXPECTED_LAST: str(last), SOURCE: str(source.sequence)}
+async def _copy(connection: Connection, share: Share, source: Source, data: bytes) -> int:
+    headers = {EXPECTED_LAST: str(share.last), SOURCE: str(source.sequence)}
+    return await _publish(connection, share.of.stream, share.of.input, data, headers)
+
+
+async def _publish(connection: Connection, stream: str, subject: str, data: bytes, headers: dict[str, str]) -> int:
     try:
-        ack = await connection.js.publish(of.input, data, stream=of.stream, headers=headers)
+        ack = await connection.js.publish(subject, data, stream=stream, headers=headers)
     except APIError as error:
         if error.err_code == _WRONG_LAST_SEQUENCE:
-            raise FedTwiceError(of.input) from error
+            raise FedTwiceError(subject) from error
         raise
     return ack.seq
+
+
+async def pass_on(connection: Connection, of: Try) -> None:
+    """Publish what a try was fed as what it publishes, for a process that speaks no NATS; done again, it goes on.
+
+    The messages are what they were but for ``from_node``, by which a receiver picks its handler.
+
+    :raises FedTwiceError: somebody else passes on the same try's messages
+    """
+    with translated(f"pass on what {of.process!r} was fed"):
+        passed = [raw async for raw in messages(connection, of.stream, of.output)]
+        last = (passed[-1].seq or 0) if passed else 0
+        done = _source(passed[-1]) if passed else 0
+        async for raw in messages(connection, of.stream, of.input, after=done):
+            message = replace(codec.decode(raw.data or b""), from_node=of.process)
+            data = codec.encode(message, connection.max_payload - _HEADERS_ROOM)
+            headers = {EXPECTED_LAST: str(last), SOURCE: str(raw.seq)}
+            last = await _publish(connection, of.stream, of.output, data, headers)
 
 
 async def publish_first(connection: Connection, of: Try, message: codec.Message) -> int:

@@ -1,10 +1,11 @@
-"""One try of a process, and what it leaves: the manifest that downstream feeds from."""
+"""One try of a process, and what its task leaves: the manifest that downstream feeds from."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kai_airflow.messaging import ranges
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Try:
-    """One try of a process in a run: subjects and a consumer that belong to it alone.
+    """One try of a process in one pod: subjects and a consumer that belong to it alone.
 
-    ``id`` is the task instance's id, a UUID that is new at each try and each clear.
+    ``id`` is made of the task instance's id, a UUID that is new at each try and each clear; see :func:`try_ids`.
     """
 
     stream: Stream
@@ -53,47 +54,49 @@ class Try:
         return subject[len(self.output) + 1 :]
 
 
-@dataclass(frozen=True)
-class Channel:
-    """The good outputs of a try on one channel, as sequences of the run stream."""
-
-    sequences: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self.sequences)
+def try_ids(task_instance_id: str, count: int) -> list[str]:
+    """The ids of ``count`` pods that share a task's requests: the first bears the task instance's own."""
+    return [task_instance_id, *(f"{task_instance_id}-{n}" for n in range(1, count))]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a try leaves in Airflow: where its good outputs are, and how its requests ended. Never a payload."""
+    """What a task leaves in Airflow: where its good outputs are, and how its requests ended. Never a payload.
 
-    stream: str
-    try_id: str
+    ``channels`` gives for each channel ("" is the bare subject) the sequences in the run stream, by the try that
+    published them: what an earlier try did well is kept.
+    """
+
+    stream: Stream
     process: str
     fed: int
     good: int
     bad: int
-    channels: Mapping[str, Channel] = field(default_factory=dict)
+    channels: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
 
     @property
-    def published(self) -> int:
-        """How many good messages the try published, on all channels."""
-        return sum(channel.count for channel in self.channels.values())
+    def sequences(self) -> list[int]:
+        """Where all the good outputs are, in the order of their publication."""
+        return sorted(n for tries in self.channels.values() for sequences in tries.values() for n in sequences)
 
     def to_json(self) -> dict[str, Any]:
         """The form that travels as an XCom."""
         channels = {
-            name: {"count": channel.count, "sequences": list(channel.sequences)}
-            for name, channel in sorted(self.channels.items())
+            name: {
+                "count": sum(map(len, tries.values())),
+                "sequences": {try_id: ranges.to_text(sequences) for try_id, sequences in tries.items()},
+            }
+            for name, tries in sorted(self.channels.items())
         }
         return {**asdict(self), "channels": channels}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
         """Read it back."""
-        channels = {name: Channel(tuple(channel["sequences"])) for name, channel in data["channels"].items()}
+        channels = {
+            name: {try_id: ranges.from_text(text) for try_id, text in channel["sequences"].items()}
+            for name, channel in data["channels"].items()
+        }
         return cls(**{**data, "channels": channels})
 
 
@@ -107,9 +110,9 @@ class Source:
 
 def sources(manifest: Manifest, channels: Iterable[str]) -> list[Source]:
     """What to feed of one upstream process: its good outputs on these channels, in the order of publication."""
-    upstream = Try(names.Stream(manifest.stream), manifest.try_id, manifest.process)
     return sorted(
-        Source(sequence, upstream.subject(channel))
+        Source(sequence, Try(manifest.stream, try_id, manifest.process).subject(channel))
         for channel in set(channels)
-        for sequence in manifest.channels.get(channel, Channel(())).sequences
+        for try_id, sequences in manifest.channels.get(channel, {}).items()
+        for sequence in sequences
     )

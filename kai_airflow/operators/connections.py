@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook, KubernetesHook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from kubernetes.config import ConfigException as SyncConfigError
+from kubernetes_asyncio.client import CoreV1Api
 from kubernetes_asyncio.config import ConfigException as AsyncConfigError
 
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.app_config import PLACEHOLDERS
 from kai_airflow.messaging.connection import NatsAddress
+from kai_airflow.operators.pods import Pods
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from airflow.sdk import Connection
 
@@ -60,6 +63,27 @@ def kubernetes_configured() -> Iterator[None]:
             f"Kubernetes: {error}. Remedy: in Airflow's connection 'kubernetes_default', name a kubeconfig "
             "(kube_config_path) or set in_cluster."
         ) from error
+
+
+def kubernetes_hook(conn_id: str | None) -> AsyncKubernetesHook:
+    """The hook whose clients speak asyncio."""
+    stock = KubernetesHook(conn_id)
+    # The stock hook falls back to the cluster that it runs in where the connection says nothing, the asyncio hook
+    # doesn't.
+    return AsyncKubernetesHook(
+        conn_id=conn_id, in_cluster=stock.is_in_cluster or None, connection_extras=stock.conn_extras
+    )
+
+
+@asynccontextmanager
+async def kubernetes_pods(hook: AsyncKubernetesHook) -> AsyncIterator[Pods]:
+    """The pods of the cluster that the hook knows.
+
+    :raises ConnectionMissingError: its configuration can't be used
+    """
+    with kubernetes_configured():
+        async with hook.get_conn() as client:
+            yield Pods(CoreV1Api(client))
 
 
 def nats_address() -> NatsAddress:

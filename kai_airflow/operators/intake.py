@@ -13,7 +13,7 @@ from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.errors import MessageTooLargeError, PayloadError
 from kai_airflow.messaging.feed import publish_first
 from kai_airflow.messaging.streams import ensure_run_stream
-from kai_airflow.messaging.tries import Channel, Manifest, Try
+from kai_airflow.messaging.tries import Manifest, Try
 from kai_airflow.operators.connections import nats_address
 from kai_airflow.operators.requests import ConfError, RunFacts, request_of
 from kai_airflow.operators.xcoms import push_manifest
@@ -95,10 +95,9 @@ class IntakeOperator(BaseOperator):
 def _manifest(of: Try, sequence: int) -> Manifest:
     return Manifest(
         stream=of.stream,
-        try_id=of.id,
         process=of.process,
         fed=1,
         good=1,
         bad=0,
-        channels={"": Channel((sequence,))},
+        channels={"": {of.id: (sequence,)}},
     )

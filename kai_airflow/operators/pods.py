@@ -13,11 +13,11 @@ from kubernetes_asyncio import watch
 from kubernetes_asyncio.client import ApiException, CoreV1Api
 
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.kube import CONTAINER, TRY_LABEL, PodName, PodReference
+from kai_airflow.kube import CONTAINER, PodName, PodReference
 from kai_airflow.operators.lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 # How long the Kubernetes API may be out of reach before a try gives up, and how often it is asked again.
 PATIENCE_SECONDS = 60.0
@@ -42,6 +42,16 @@ _SILENT_SECONDS = 60.0
 
 class KubeError(KaiAirflowError):
     """Kubernetes refuses, is out of reach, or lost the pod."""
+
+
+class PodGoneError(KubeError):
+    """The pod was deleted, or its node is gone."""
+
+    def __init__(self, pod: PodName) -> None:
+        super().__init__(
+            f"pod {pod} was deleted while its process worked: by a person, an eviction, or a node "
+            "that went away. Remedy: retry or clear the task."
+        )
 
 
 @dataclass(frozen=True)
@@ -101,22 +111,15 @@ class Pods:
 
         await _patiently(create, f"create Secret {namespace}/{name}")
 
-    async def delete_others(self, pod: Mapping[str, Any], labels: Sequence[str]) -> list[PodName]:
-        """End the pods of other tries that share these labels with this one, and say which they were."""
-        own = pod["metadata"]["labels"]
-        selector = ",".join([*(f"{label}={own[label]}" for label in labels), f"{TRY_LABEL}!={own[TRY_LABEL]}"])
-        namespace = pod["metadata"]["namespace"]
+    async def find(self, pod: PodName) -> PodState | None:
+        """The pod's state, None where there is no such pod or it is being deleted.
 
-        async def find() -> Any:
-            return await self._api.list_namespaced_pod(
-                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
-            )
-
-        found = (await _patiently(find, f"list pods of {namespace}")).items
-        others = [PodName(one.metadata.name, namespace) for one in found if not one.metadata.deletion_timestamp]
-        for other in others:
-            await self.delete(other)
-        return others
+        :raises KubeError: the API refuses or stayed out of reach
+        """
+        try:
+            return _state_of(pod, await self._patient_read(pod), leaving_is_gone=True)
+        except PodGoneError:
+            return None
 
     async def delete(self, pod: PodName) -> None:
         """Ask for the pod's end, without waiting for it."""
@@ -136,18 +139,21 @@ class Pods:
         :raises KubeError: the pod was deleted, or the API stayed out of reach
         """
         while True:
-            found = await _patiently(lambda: self._read(pod), f"read pod {pod}")
+            found = await self._patient_read(pod)
             async for state in self._watched(pod, found):
                 yield state
                 if state.ended:
                     return
+
+    async def _patient_read(self, pod: PodName) -> Any:
+        return await _patiently(lambda: self._read(pod), f"read pod {pod}")
 
     async def _read(self, pod: PodName) -> Any:
         try:
             return await self._api.read_namespaced_pod(pod.name, pod.namespace, _request_timeout=_REQUEST_SECONDS)
         except ApiException as error:
             if error.status == _NOT_FOUND:
-                raise _gone(pod) from error
+                raise PodGoneError(pod) from error
             raise
 
     async def _watched(self, pod: PodName, found: Any) -> AsyncIterator[PodState]:
@@ -164,7 +170,7 @@ class Pods:
             try:
                 async for event in stream:
                     if event["type"] == "DELETED":
-                        raise _gone(pod)
+                        raise PodGoneError(pod)
                     yield _state_of(pod, event["object"])
             except (ApiException, aiohttp.ClientError, TimeoutError):
                 # Too old a version, a restarted API server, a broken connection: the pod is read anew.
@@ -212,11 +218,12 @@ class Pods:
             response.close()
 
 
-def _state_of(name: PodName, pod: Any) -> PodState:
+def _state_of(name: PodName, pod: Any, *, leaving_is_gone: bool = False) -> PodState:
     state = state_of(pod.status)
     leaving = pod.metadata.deletion_timestamp
-    if leaving and (state.ended or datetime.now(UTC) - leaving > timedelta(seconds=_LOST_SECONDS)):
-        raise _gone(name)
+    over = leaving and datetime.now(UTC) - leaving > timedelta(seconds=_LOST_SECONDS)
+    if leaving and (over or state.ended or leaving_is_gone):
+        raise PodGoneError(name)
     return state
 
 
@@ -243,13 +250,6 @@ def _unscheduled(status: Any) -> str:
 
 def _because(reason: str | None, message: str | None) -> str:
     return ": ".join(part for part in (reason, message) if part)
-
-
-def _gone(pod: PodName) -> KubeError:
-    return KubeError(
-        f"pod {pod} was deleted while its process worked: by a person, an eviction, or a node "
-        "that went away. Remedy: retry or clear the task."
-    )
 
 
 async def _patiently(call: Callable[[], Awaitable[Any]], doing: str) -> Any:

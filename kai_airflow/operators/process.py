@@ -1,56 +1,66 @@
-"""The task of a process: its image in a pod, fed with what upstream published in this run, and drained."""
+"""The task of a process: its image in pods, fed with what upstream published in this run, and drained."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook, KubernetesHook
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
-from kubernetes.client import ApiClient, V1ObjectMeta, V1Pod
-from kubernetes_asyncio.client import CoreV1Api
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferralTimeout, TaskDeferred
+from kubernetes.client import ApiClient
 
 from kai_airflow import kube
+from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.connection import connect
-from kai_airflow.messaging.drain import draining
-from kai_airflow.messaging.feed import feed, opened_input
+from kai_airflow.messaging.errors import MessagingError
 from kai_airflow.messaging.streams import ensure_buckets, ensure_object_store, refused_keys, seed_configuration
-from kai_airflow.messaging.tries import Try, sources
+from kai_airflow.messaging.tries import sources
 from kai_airflow.operators import interruptible
-from kai_airflow.operators.connections import kubernetes_configured, nats_address, services
-from kai_airflow.operators.pods import KubeError, Pods
+from kai_airflow.operators.attempt import Attempt, Task, end_pods, record
+from kai_airflow.operators.connections import (
+    kubernetes_configured,
+    kubernetes_hook,
+    kubernetes_pods,
+    nats_address,
+    services,
+)
+from kai_airflow.operators.deferred import WaitForPods
+from kai_airflow.operators.interruptible import TerminatedError
+from kai_airflow.operators.memory import Memory
 from kai_airflow.operators.secrets import mask_secrets
-from kai_airflow.operators.supervisor import Supervisor
 from kai_airflow.operators.xcoms import pull_manifests, push_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from airflow.sdk import Context
 
     from kai_airflow.messaging.connection import Connection, NatsAddress
-    from kai_airflow.messaging.drain import Drain
-    from kai_airflow.messaging.tries import Source
+    from kai_airflow.messaging.tries import Source, Try
+    from kai_airflow.operators.attempt import Verdict
     from kai_airflow.operators.connections import Services
     from kai_airflow.plan import Process, Workflow
 
-# How long a process may take to subscribe, in seconds: an image of some GB, on a node that has to be started first.
-START_TIMEOUT = 600.0
-
-# The stock operator's labels of one task of one run.
-_TASK_LABELS = ("dag_id", "task_id", "run_id")
-
 # How many ERROR messages a failed task quotes.
 _QUOTED_COMPLAINTS = 20
+
+# Nobody hears this task any more: its worker died, and the next try goes on with its pods.
+_UNHEARD = (EOFError, BrokenPipeError, ConnectionResetError)
+
+# States of a task in which it, or its next try, goes on with the pods that it has.
+_GOES_ON = frozenset({"running", "queued", "scheduled", "deferred", "up_for_retry"})
 
 
 class ProcessOperator(KubernetesPodOperator):
     """Launches a process's image, feeds it, drains it, and ends it.
 
-    The pod comes from the plan; the stock operator builds it and authenticates, but doesn't wait: a KAI process runs
+    The pods come from the plan; the stock operator builds and authenticates, but doesn't wait: a KAI process runs
     until it is told to stop, so NATS tells when the task is done. The stock reattachment is off, because it would pair
     an old pod with new subjects.
+
+    :param deferrable: wait in the triggerer instead of in a worker; by default as ``[operators] default_deferrable``
     """
 
     # What a KRT or a message says is data: nothing here is ever rendered as a template.
@@ -58,12 +68,7 @@ class ProcessOperator(KubernetesPodOperator):
 
     def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:
         super().__init__(
-            base_container_name=kube.CONTAINER,
-            random_name_suffix=False,
-            durable=False,
-            do_xcom_push=False,
-            deferrable=False,
-            **kwargs,
+            base_container_name=kube.CONTAINER, random_name_suffix=False, durable=False, do_xcom_push=False, **kwargs
         )
         self.workflow = workflow
         self.process = process
@@ -77,12 +82,19 @@ class ProcessOperator(KubernetesPodOperator):
         wanted = self._sources(context)
         if not wanted:
             raise AirflowSkipException("nothing was published for this process in this run")
-        of = Try(self.workflow.run_stream, str(context["ti"].id), self.process.name)
-        address, sections = nats_address(), services()
-        mask_secrets(self.workflow, self.process, address, sections)
-        drain = interruptible.run(self._run(of, wanted, self._pod_manifest(context, of), address, sections))
-        push_manifest(context, drain.manifest())
-        self._fail_on_complaints(drain)
+        self._run(context, wanted, defer=self.deferrable)
+
+    def resume(self, context: Context, event: Any) -> None:  # noqa: ARG002  # that it came is all that it says
+        """Go on after the triggerer has seen the end: the same, with pods that are there."""
+        self._run(context, self._sources(context), defer=False)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Airflow's way into :meth:`resume`, and into a failure where the time of the deferred half is over."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            self._abandon(*self._task(context))
+            raise
 
     def _sources(self, context: Context) -> list[Source]:
         """What upstream published for this process, in the order of publication."""
@@ -91,59 +103,87 @@ class ProcessOperator(KubernetesPodOperator):
             found += sources(manifest, [feed.channel for feed in self.process.feeds if feed.process == upstream])
         return sorted(found)
 
-    def _pod_manifest(self, context: Context, of: Try) -> dict[str, Any]:
+    def _run(self, context: Context, wanted: Sequence[Source], *, defer: bool) -> None:
+        task, memory, address = self._task(context)
+        try:
+            verdict = interruptible.run(self._attempt(context, task, memory, address, wanted, defer=defer))
+        except TerminatedError:
+            if not self._goes_on(context):
+                self._abandon(task, memory, address)
+            raise
+        except (TaskDeferred, *_UNHEARD):
+            raise
+        except BaseException:
+            self._abandon(task, memory, address)
+            raise
+        _raise_what_went_wrong(self.process, verdict)
+
+    def _task(self, context: Context) -> tuple[Task, Memory, NatsAddress]:
+        address, sections = nats_address(), services()
+        mask_secrets(self.workflow, self.process, address, sections)
+        pod = partial(self._pod_manifest, context)
+        ti_id = str(context["ti"].id)
+        task = Task(
+            workflow=self.workflow,
+            process=self.process,
+            id=ti_id,
+            namespace=pod(ti_id)["metadata"]["namespace"],
+            pod=pod,
+            config=partial(self._app_config, address, sections),
+            say=self.log.info,
+            note=self.log.info,
+        )
+        return task, Memory(context), address
+
+    def _pod_manifest(self, context: Context, try_id: str) -> dict[str, Any]:
         """The plan's pod, with what the stock operator and the connection add: labels, namespace, mutation hook."""
-        self.pod_template_dict = kube.pod(self.workflow, self.process, of.id)
+        self.pod_template_dict = kube.pod(self.workflow, self.process, try_id)
         with kubernetes_configured():
             request = self.build_pod_request_obj(context)
         manifest: dict[str, Any] = ApiClient().sanitize_for_serialization(request)
         return manifest
 
-    async def _run(
-        self, of: Try, wanted: Sequence[Source], pod: dict[str, Any], address: NatsAddress, services: Services
-    ) -> Drain:
+    def _app_config(self, address: NatsAddress, sections: Services, of: Try) -> dict[str, Any]:
+        wiring = kube.Wiring(url=address.url, stream=of.stream, output=of.output, inputs=(of.input,))
+        return kube.app_config(self.workflow, self.process, wiring, sections.sections)
+
+    async def _attempt(
+        self,
+        context: Context,
+        task: Task,
+        memory: Memory,
+        address: NatsAddress,
+        wanted: Sequence[Source],
+        *,
+        defer: bool,
+    ) -> Verdict:
         name = f"kai-airflow {self.dag_id} {self.task_id}"
-        config = kube.app_config(self.workflow, self.process, _wiring(address, of), services.sections)
-        async with connect(address, name=name) as connection, self._pods() as pods:
-            await self._end_others(pods, pod)
-            await self._prepare(connection)
-            async with opened_input(connection, of):
-                fed = await feed(connection, of, wanted)
-                self.log.info("fed %d message(s)", fed.count)
-                async with draining(connection, of, fed) as drain:
-                    await self._supervise(drain, pods, pod, config)
-                return drain
-
-    async def _supervise(self, drain: Drain, pods: Pods, pod: dict[str, Any], config: dict[str, Any]) -> None:
-        supervisor = Supervisor(
-            drain,
-            pods,
-            kube.PodName(pod["metadata"]["name"], pod["metadata"]["namespace"]),
-            start_timeout=self.process.start_timeout or START_TIMEOUT,
-            say=self.log.info,
-            note=self.log.info,
-        )
-        async with supervisor.reading(), self._launched(pods, supervisor.pod, pod, drain.of, config):
-            await supervisor.until_done()
-
-    @asynccontextmanager
-    async def _pods(self) -> AsyncIterator[Pods]:
         with kubernetes_configured():
-            stock = KubernetesHook(self.kubernetes_conn_id)
-            # The stock hook falls back to the cluster that it runs in where the connection says nothing, the
-            # asyncio hook doesn't.
-            hook = AsyncKubernetesHook(
-                conn_id=self.kubernetes_conn_id,
-                in_cluster=stock.is_in_cluster or None,
-                connection_extras=stock.conn_extras,
-            )
-            async with hook.get_conn() as client:
-                yield Pods(CoreV1Api(client))
+            hook = kubernetes_hook(self.kubernetes_conn_id)
+        async with connect(address, name=name) as connection, kubernetes_pods(hook) as pods:
+            await self._prepare(connection)
+            attempt = Attempt(task, connection, pods, memory)
+            await attempt.begin(wanted)
+            if defer:
+                self._defer(attempt)
+            async with attempt.followed() as parts:
+                verdict = await attempt.verdict(parts)
+                # In this order, so that whatever dies in between, the pods are there for the next try, or not needed.
+                push_manifest(context, verdict.manifest)
+                if verdict.is_good:
+                    memory.forget()
+                else:
+                    memory.keep(verdict.tries)
+                await attempt.close()
+            return verdict
 
-    async def _end_others(self, pods: Pods, pod: dict[str, Any]) -> None:
-        """The pod of a try whose worker died runs until somebody ends it."""
-        for other in await pods.delete_others(pod, _TASK_LABELS):
-            self.log.warning("ended pod %s of an earlier try", other)
+    def _defer(self, attempt: Attempt) -> None:
+        """Leave the worker until the triggerer sees the end. Raises what Airflow takes for that."""
+        self.defer(
+            trigger=WaitForPods(attempt.waits(), kubernetes_conn_id=self.kubernetes_conn_id),
+            method_name=self.resume.__name__,
+            timeout=self.execution_timeout,
+        )
 
     async def _prepare(self, connection: Connection) -> None:
         """What an SDK process needs in NATS before it starts."""
@@ -160,38 +200,38 @@ class ProcessOperator(KubernetesPodOperator):
         if self.process.object_store:
             await ensure_object_store(connection.js, self.process.object_store)
 
-    @asynccontextmanager
-    async def _launched(
-        self, pods: Pods, name: kube.PodName, manifest: dict[str, Any], of: Try, config: dict[str, Any]
-    ) -> AsyncIterator[None]:
-        """The pod, while the block lasts. It waits for its Secret and owns it, so that whatever dies, nothing stays."""
-        # What the stock on_kill deletes; known before it exists, so that a kill at any moment finds it.
-        self.pod = V1Pod(metadata=V1ObjectMeta(name=name.name, namespace=name.namespace))
-        self.log.info("pod %s", name)
-        try:
-            reference = await pods.create(manifest)
-            await pods.create_secret(kube.secret(of.process, of.id, reference, config))
-            yield
-        finally:
-            await self._delete(pods, name)
+    def _goes_on(self, context: Context) -> bool:
+        """Whether this task is still wanted: then it is its worker that ends, and the next try adopts its pods."""
+        ti = context["ti"]
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
+        return states.get(ti.run_id, {}).get(ti.task_id) in _GOES_ON
 
-    async def _delete(self, pods: Pods, name: kube.PodName) -> None:
-        """The verdict stands: a pod that can't be deleted now doesn't change it."""
+    def _abandon(self, task: Task, memory: Memory, address: NatsAddress) -> None:
+        """End the pods; what they did until now is known to the next try."""
         try:
-            await pods.delete(name)
-        except KubeError as error:
-            self.log.warning("%s. Remedy: delete it by hand.", error)
+            asyncio.run(self._abandoned(task, memory, address))
+        except KaiAirflowError as error:
+            self.log.warning("%s", error)
 
-    def _fail_on_complaints(self, drain: Drain) -> None:
-        complaints = drain.complaints
-        if not complaints:
-            return
+    async def _abandoned(self, task: Task, memory: Memory, address: NatsAddress) -> None:
+        async with kubernetes_pods(kubernetes_hook(self.kubernetes_conn_id)) as pods:
+            await end_pods(task, pods, memory)
+        with suppress(MessagingError):  # then the next try asks
+            async with connect(address, name=f"kai-airflow {self.dag_id} {self.task_id}") as connection:
+                await record(task, connection, memory)
+
+
+def _raise_what_went_wrong(process: Process, verdict: Verdict) -> None:
+    for error in verdict.errors:
+        raise error if len(verdict.errors) == 1 else _several(verdict.errors) from error
+    complaints = verdict.complaints
+    if complaints:
         quoted = [f"request {c.request_id}: {c.text}" for c in complaints[:_QUOTED_COMPLAINTS]]
         more = [f"and {len(complaints) - _QUOTED_COMPLAINTS} more"] if len(complaints) > _QUOTED_COMPLAINTS else []
-        raise AirflowException(
-            "\n  ".join([f"{self.process.name} answered with {len(complaints)} ERROR message(s):", *quoted, *more])
-        )
+        said = f"{process.name} answered with {len(complaints)} ERROR message(s):"
+        raise AirflowException("\n  ".join([said, *quoted, *more]))
 
 
-def _wiring(address: NatsAddress, of: Try) -> kube.Wiring:
-    return kube.Wiring(url=address.url, stream=of.stream, output=of.output, inputs=(of.input,))
+def _several(errors: Sequence[KaiAirflowError]) -> KaiAirflowError:
+    listed = "\n".join(str(error) for error in errors)
+    return KaiAirflowError(f"{len(errors)} of its pods broke:\n{listed}")

@@ -45,42 +45,53 @@ class Supervisor:
     _state: PodState = field(default=PodState("Pending"))
     _leaving: bool = False
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
+    _reading: asyncio.Task[None] = field(init=False)
     _last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_QUOTED_LINES))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """Read out the process while the block lasts, and a moment longer: leave it once the pod is being deleted."""
-        async with _beside(self._read_out()) as reading:
+        async with _beside(self._read_out()) as self._reading:
             try:
                 yield
-            except ProcessEndedError as error:
-                await asyncio.wait([reading], timeout=_ENDED_SECONDS if self._state.ended else 0)
-                raise ProcessEndedError(f"{error} {self._quoted()}") from error
             finally:
                 self._leaving = True
-                await asyncio.wait([reading], timeout=_DELETED_SECONDS if self._begun.is_set() else 0)
+                await asyncio.wait([self._reading], timeout=_DELETED_SECONDS if self._begun.is_set() else 0)
 
-    async def until_done(self) -> None:
-        """Return when all that was fed is acked and nothing more is coming.
+    async def until_done(self) -> bool:
+        """Return when all that was fed is acked and nothing more is coming: True.
+
+        Or when the process ended by itself with exit code 0 and had never subscribed, as an image that speaks no NATS
+        does: False.
 
         :raises ProcessEndedError: the process ended before, or didn't subscribe within ``start_timeout`` seconds
         :raises KubeError: the pod was deleted, or the API stayed out of reach
         :raises MessagingError: NATS can't say any more how far the process is
         """
-        async with _beside(self._watch()) as watching:
-            deadline = time.monotonic() + self.start_timeout
-            while True:
-                # The pod's state first: what the consumer says afterwards is not older.
-                state = self._state
-                progress = await self.drain.progress()
-                if progress.finished and await self._is_settled():
-                    return
-                self._fail_if_ended(state, progress)
-                if watching.done():
-                    watching.result()
-                if not progress.started:
-                    self._fail_if_late(state, deadline)
-                await self.drain.changed()
+        try:
+            async with _beside(self._watch()) as watching:
+                return await self._until_done(watching)
+        except ProcessEndedError as error:
+            await asyncio.wait([self._reading], timeout=_ENDED_SECONDS if self._state.ended else 0)
+            raise ProcessEndedError(f"{error} {self._quoted()}") from error
+
+    async def _until_done(self, watching: asyncio.Task[None]) -> bool:
+        deadline = time.monotonic() + self.start_timeout
+        while True:
+            # The pod's state first: what the consumer says afterwards is not older.
+            state = self._state
+            progress = await self.drain.progress()
+            if progress.finished and await self._is_settled():
+                return True
+            if state.exit_code == 0 and not progress.started:
+                await self.drain.read()
+                return False
+            self._fail_if_ended(state, progress)
+            if watching.done():
+                watching.result()
+            if not progress.started:
+                self._fail_if_late(state, deadline)
+            await self.drain.changed()
 
     async def _is_settled(self) -> bool:
         """Whether all is still acked after the outputs have come; asked again, since a restart forgets acks."""
@@ -91,7 +102,7 @@ class Supervisor:
 
     def _fail_if_ended(self, state: PodState, progress: Progress) -> None:
         if state.ended and not progress.finished:
-            left = f"with {progress.pending} of {self.drain.fed.count} messages not acked"
+            left = f"with {progress.pending} of {self.drain.share.count} messages not acked"
             raise ProcessEndedError(_ended(state, left))
 
     def _fail_if_late(self, state: PodState, deadline: float) -> None:

@@ -61,7 +61,11 @@ def _process(product: krt.Product, workflow: krt.Workflow, process: krt.Process)
         feeds=_feeds(process),
         replies=tuple(s.text for s in process.subscriptions) if process.type == "trigger" else (),
         retries=process.retries,
+        retry_delay=process.retry_delay,
         start_timeout=process.start_timeout,
+        execution_timeout=process.execution_timeout,
+        on_message_error=process.on_message_error,
+        deferrable=process.deferrable,
     )
 
 

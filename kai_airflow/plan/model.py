@@ -47,7 +47,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Process:
-    """One process of a workflow: a task of its DAG."""
+    """One process of a workflow: a task of its DAG. Times are in seconds; None leaves a thing to Airflow's defaults."""
 
     name: str
     type: Literal["trigger", "task", "exit"]
@@ -63,7 +63,11 @@ class Process:
     feeds: tuple[Feed, ...]
     replies: tuple[str, ...]
     retries: int | None
+    retry_delay: float | None
     start_timeout: float | None
+    execution_timeout: float | None
+    on_message_error: Literal["fail", "continue"]
+    deferrable: bool | None
 
     @property
     def upstream(self) -> tuple[str, ...]:

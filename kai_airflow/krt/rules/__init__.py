@@ -46,7 +46,10 @@ PROCESS_RULES: tuple[ProcessRule, ...] = (
     process.resources,
     process.node_selectors,
     process.retries,
+    process.retry_delay,
     process.start_timeout,
+    process.execution_timeout,
+    process.on_message_error,
 )
 PROCESS_DOUBTS: tuple[ProcessRule, ...] = (
     process.replicas_are_none,

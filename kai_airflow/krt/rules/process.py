@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, get_args
 
-from kai_airflow.krt.model import Protocol, Scope
+from kai_airflow.krt.model import OnMessageError, Protocol, Scope
 from kai_airflow.krt.quantities import amount
 from kai_airflow.krt.rules import common
 from kai_airflow.krt.rules.workflow import PROCESS_TYPES
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SCOPES: tuple[str, ...] = get_args(Scope)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+ON_ERROR: tuple[str, ...] = get_args(OnMessageError)
+_LONGEST_TIME = 365 * 24 * 3600  # seconds; beyond some centuries a time can't be counted
 _LARGEST_PORT = 65535
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -136,14 +138,38 @@ def retries(draft: ProcessDraft) -> Iterator[Issue]:
         yield field.place.issue("invalid-retries", f"{field.value} is no number of retries", "Write 0 or more.")
 
 
+def retry_delay(draft: ProcessDraft) -> Iterator[Issue]:
+    """Seconds, zero or more."""
+    field = draft.extension.value.retry_delay if draft.extension.value else None
+    if field and field.value is not None and not 0 <= field.value <= _LONGEST_TIME:
+        message = f"a retry can't come after {field.value:g} seconds"
+        yield field.place.issue("invalid-retry-delay", message, "Write seconds from 0 on, such as 60.")
+
+
 def start_timeout(draft: ProcessDraft) -> Iterator[Issue]:
     """Seconds, more than zero."""
     field = draft.extension.value.start_timeout if draft.extension.value else None
-    if field and field.value is not None and field.value <= 0:
+    if field and field.value is not None and not 0 < field.value <= _LONGEST_TIME:
         message = f"a process can't start within {field.value:g} seconds"
         yield field.place.issue(
             "invalid-start-timeout", message, "Write the seconds that a start may take, such as 300."
         )
+
+
+def execution_timeout(draft: ProcessDraft) -> Iterator[Issue]:
+    """Seconds, more than zero."""
+    field = draft.extension.value.execution_timeout if draft.extension.value else None
+    if field and field.value is not None and not 0 < field.value <= _LONGEST_TIME:
+        message = f"a task can't end within {field.value:g} seconds"
+        remedy = "Write the seconds that a try may take, such as 3600."
+        yield field.place.issue("invalid-execution-timeout", message, remedy)
+
+
+def on_message_error(draft: ProcessDraft) -> Iterator[Issue]:
+    """One of two."""
+    if draft.extension.value:
+        field = draft.extension.value.on_message_error
+        yield from common.one_of(field, "invalid-on-message-error", "answer to a message of type ERROR", ON_ERROR)
 
 
 def _port(field: Field[int]) -> Iterator[Issue]:
