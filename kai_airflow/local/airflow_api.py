@@ -160,6 +160,19 @@ class AirflowApi:
         }
         self._ask("POST", f"/api/v2/dags/{_q(run.dag_id)}/clearTaskInstances", json=body)
 
+    def mark(self, run: Run, task_id: str, state: str) -> None:
+        """Have Airflow take a task as ended in this state, success or failed, whatever it does."""
+        where = f"{_of(run.dag_id, run.run_id)}/taskInstances/{_q(task_id)}"
+        self._ask("PATCH", where, json={"new_state": state})
+
+    def delete_run(self, run: Run) -> None:
+        """Delete a run, with all that Airflow knows of it."""
+        self._ask("DELETE", _of(run.dag_id, run.run_id))
+
+    def delete_dag(self, dag_id: str) -> None:
+        """Delete a DAG with all its runs. It comes back if its file is still there."""
+        self._ask("DELETE", f"/api/v2/dags/{_q(dag_id)}")
+
     def xcom(self, run: Run, task_id: str, key: str) -> Any:
         """What a task left under ``key``, None where it left nothing."""
         where = f"{_of(run.dag_id, run.run_id)}/taskInstances/{_q(task_id)}/xcomEntries/{_q(key)}"
@@ -196,7 +209,7 @@ class AirflowApi:
             raise AirflowApiError(0, f"Airflow: {method} {path}: {error!r}") from error
         if not answer.is_success:
             raise AirflowApiError(answer.status_code, f"Airflow: {method} {path}: {answer.status_code} {answer.text}")
-        body: dict[str, Any] = answer.json() or {}
+        body: dict[str, Any] = (answer.json() or {}) if answer.content else {}
         return body
 
 

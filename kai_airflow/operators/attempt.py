@@ -39,11 +39,15 @@ START_TIMEOUT = 600.0
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be run. ``pod`` and ``config`` give a try's pod and the content of its app.yaml."""
+    """What is to be run, by the task instance ``id`` of a run that has been cleared so many times.
+
+    ``pod`` and ``config`` give a try's pod and the content of its app.yaml.
+    """
 
     workflow: Workflow
     process: Process
     id: str
+    clears: int
     namespace: str
     pod: Callable[[str], dict[str, Any]]
     config: Callable[[Try], dict[str, Any]]
@@ -121,12 +125,13 @@ class Attempt:
         :raises KubeError: a pod can't be made
         :raises MessagingError: it can't be fed
         """
-        for begun in self.memory.tries():
+        for begun in self.memory.tries:
             await self._recall(begun, {source.sequence for source in wanted})
         done = {number for outcome in self._kept for number in outcome.done}
         done |= {one.source for under_way in self._open for one in under_way.share.inputs}
         rest = [source for source in wanted if source.sequence not in done]
-        fresh = [Begun(try_id, self.connection.server_id) for try_id in self._fresh_ids(len(rest))]
+        server, clears = self.connection.server_id, self.task.clears
+        fresh = [Begun(try_id, server, clears) for try_id in self._fresh_ids(len(rest))]
         # Known before anything of it exists, so that nothing can be left of it that nobody knows.
         self.memory.keep([*self._over, *(under_way.begun for under_way in self._open), *fresh])
         if fresh:
@@ -191,7 +196,7 @@ class Attempt:
     async def _is_adoptable(self, begun: Begun) -> bool:
         if self.task.is_own(begun.id):
             return True  # whatever became of its pod is this very execution's verdict
-        if begun.server != self.connection.server_id:
+        if begun.server != self.connection.server_id or begun.clears != self.task.clears:
             return False
         state = await self.pods.find(self.task.pod_name(self.task.of(begun.id)))
         return state is not None and (not state.ended or state.exit_code == 0)
@@ -245,18 +250,17 @@ class Attempt:
 
 async def end_pods(task: Task, pods: Pods, memory: Memory) -> None:
     """End the pods of all that is under way, without a verdict."""
-    under_way = [begun for begun in memory.tries() if begun.acked is None]
+    under_way = [begun for begun in memory.tries if begun.acked is None]
     await asyncio.gather(*(task.end_pod(pods, task.of(begun.id)) for begun in under_way))
 
 
 async def record(task: Task, connection: Connection, memory: Memory) -> None:
     """Have the next execution know how far came what was under way; its consumers go."""
-    known = []
-    for begun in memory.tries():
-        of = task.of(begun.id)
-        known.append(replace(begun, acked=await settled_floor(connection, begun, of)))
-        await _close(connection, of)
-    memory.keep(known)
+    floors = [(begun, await settled_floor(connection, begun, task.of(begun.id))) for begun in memory.tries]
+    # Where Airflow doesn't take it, since the next try has begun, that one still finds the consumers to ask.
+    memory.keep(replace(begun, acked=floor) for begun, floor in floors)
+    for begun, _ in floors:
+        await _close(connection, task.of(begun.id))
 
 
 async def settled_floor(connection: Connection, begun: Begun, of: Try) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.operators.pods import Pods
     from kai_airflow.operators.supervisor import Supervisor
+
+
+# Seconds before which it never fires. The worker that deferred may be noticed as ended only at its next heartbeat; a
+# scheduler that hears of that end when the task has been resumed already takes it for a lost one, and fails the try.
+SOONEST = 2 * conf.getint("workers", "min_heartbeat_interval")
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class WaitForPods(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire once. What goes wrong here goes wrong in the task too, which can say so."""
+        began = time.monotonic()
         try:
             address = await sync_to_async(nats_address)()
             hook = await sync_to_async(kubernetes_hook)(self.kubernetes_conn_id)
@@ -84,6 +92,7 @@ class WaitForPods(BaseTrigger):
                 await asyncio.gather(*map(_end, supervisors))
         except KaiAirflowError as error:
             self.log.warning("%s", error)
+        await asyncio.sleep(began + SOONEST - time.monotonic())
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
     async def _followed(self, stack: AsyncExitStack, connection: Connection, pods: Pods, wait: Wait) -> Supervisor:

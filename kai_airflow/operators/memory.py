@@ -15,10 +15,14 @@ _KEY = "kai_airflow_tries"
 
 @dataclass(frozen=True)
 class Begun:
-    """A try that has begun, at a certain nats-server. ``acked`` is how far it came, None while it is under way."""
+    """A try that has begun, at a certain nats-server, when its run had been cleared so many times.
+
+    ``acked`` is how far it came, None while it is under way.
+    """
 
     id: str
     server: str
+    clears: int
     acked: int | None = None
 
 
@@ -27,15 +31,14 @@ class Memory:
 
     def __init__(self, context: Context) -> None:
         self._store = context["task_state_store"]
-
-    def tries(self) -> list[Begun]:
-        """What is known, the oldest first."""
-        return [Begun(**found) for found in cast("list[Any]", self._store.get(_KEY, []))]
+        self.tries = [Begun(**found) for found in cast("list[Any]", self._store.get(_KEY, []))]
 
     def keep(self, tries: Iterable[Begun]) -> None:
-        """Know these from now on."""
-        self._store.set(_KEY, [asdict(one) for one in tries])
+        """Know these from now on, the oldest first."""
+        self.tries = list(tries)
+        self._store.set(_KEY, [asdict(one) for one in self.tries])
 
     def forget(self) -> None:
         """The task went well: whoever clears it wants it all done again."""
+        self.tries = []
         self._store.delete(_KEY)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferralTimeout, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowRuntimeError,
+    AirflowSkipException,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
 from kubernetes.client import ApiClient
 
 from kai_airflow import kube
@@ -49,8 +55,8 @@ _QUOTED_COMPLAINTS = 20
 # Nobody hears this task any more: its worker died, and the next try goes on with its pods.
 _UNHEARD = (EOFError, BrokenPipeError, ConnectionResetError)
 
-# States of a task in which it, or its next try, goes on with the pods that it has.
-_GOES_ON = frozenset({"running", "queued", "scheduled", "deferred", "up_for_retry"})
+# States of a task that is told to end because its worker ends: its next try goes on with its pods.
+_GOES_ON = frozenset({"running", "up_for_retry"})
 
 
 class ProcessOperator(KubernetesPodOperator):
@@ -121,12 +127,13 @@ class ProcessOperator(KubernetesPodOperator):
     def _task(self, context: Context) -> tuple[Task, Memory, NatsAddress]:
         address, sections = nats_address(), services()
         mask_secrets(self.workflow, self.process, address, sections)
-        pod = partial(self._pod_manifest, context)
+        pod = cache(partial(self._pod_manifest, context))
         ti_id = str(context["ti"].id)
         task = Task(
             workflow=self.workflow,
             process=self.process,
             id=ti_id,
+            clears=context["dag_run"].clear_number or 0,
             namespace=pod(ti_id)["metadata"]["namespace"],
             pod=pod,
             config=partial(self._app_config, address, sections),
@@ -210,7 +217,7 @@ class ProcessOperator(KubernetesPodOperator):
         """End the pods; what they did until now is known to the next try."""
         try:
             asyncio.run(self._abandoned(task, memory, address))
-        except KaiAirflowError as error:
+        except (KaiAirflowError, AirflowRuntimeError) as error:  # the latter where the run has been deleted
             self.log.warning("%s", error)
 
     async def _abandoned(self, task: Task, memory: Memory, address: NatsAddress) -> None:
