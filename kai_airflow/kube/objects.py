@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,12 +17,22 @@ CONFIG_FOLDER = "/etc/kai"
 CONFIG_FILE = "app.yaml"
 REQUESTS = "KAI_REQUESTS"
 TRY_LABEL = "kai-airflow/try"
+_ANNOTATION = "kai-airflow/"
 GRACE_PERIOD_SECONDS = 10
 
 _GPU = "nvidia.com/gpu"
 _GPU_NODE = "konstellation.io/gpu"
 
 Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TaskName:
+    """A task of a run, as Airflow names it."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,19 @@ def object_name(process: str, try_id: str) -> str:
     Made of the try's id, so that one try can't launch two pods.
     """
     return f"{process}-{try_id}"
+
+
+def task_annotations(task: TaskName) -> dict[str, str]:
+    """The task that a pod works for, whole: a label's value would be cut."""
+    return {f"{_ANNOTATION}{key}": value for key, value in asdict(task).items()}
+
+
+def task_of(found: Mapping[str, str]) -> TaskName | None:
+    """Read it back; None where the annotations are of another pod."""
+    try:
+        return TaskName(**{field.name: found[f"{_ANNOTATION}{field.name}"] for field in fields(TaskName)})
+    except KeyError:
+        return None
 
 
 def pod(workflow: Workflow, process: Process, try_id: str) -> Manifest:

@@ -148,6 +148,11 @@ class AirflowApi:
         pages = self._pages(f"{_of(run.dag_id, run.run_id)}/taskInstances", "task_instances")
         return [_task(one) for one in pages]
 
+    def state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
+        """The state of a task, None where it has none or isn't there."""
+        found = self._find(f"{_of(dag_id, run_id)}/taskInstances/{_q(task_id)}")
+        return found["state"] if found else None
+
     def clear(self, run: Run, task_ids: list[str] | None = None) -> None:
         """Run tasks of a run once more, with all that comes after them; all of its tasks unless some are named."""
         body = {

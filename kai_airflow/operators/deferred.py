@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 # Seconds before which it never fires. The worker that deferred may be noticed as ended only at its next heartbeat; a
-# scheduler that hears of that end when the task has been resumed already takes it for a lost one, and fails the try.
+# scheduler that hears of that end when the task has been resumed already takes it for a lost one, and fails the try
+# (apache/airflow#72716).
 SOONEST = 2 * conf.getint("workers", "min_heartbeat_interval")
 
 

@@ -144,7 +144,9 @@ class ProcessOperator(KubernetesPodOperator):
 
     def _pod_manifest(self, context: Context, try_id: str) -> dict[str, Any]:
         """The plan's pod, with what the stock operator and the connection add: labels, namespace, mutation hook."""
+        ti = context["ti"]
         self.pod_template_dict = kube.pod(self.workflow, self.process, try_id)
+        self.annotations = kube.task_annotations(kube.TaskName(ti.dag_id, ti.run_id, ti.task_id))
         with kubernetes_configured():
             request = self.build_pod_request_obj(context)
         manifest: dict[str, Any] = ApiClient().sanitize_for_serialization(request)
