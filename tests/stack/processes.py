@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nats.js.errors import KeyNotFoundError
 
+from kai_airflow.messaging.errors import MessageTooLargeError
 from kai_airflow.process import Process, Request
 
 if TYPE_CHECKING:
@@ -47,6 +52,67 @@ async def flip(request: Request) -> None:
     await request.send({"id": request.id, "payload": request.payload}, channel=channel)
 
 
+async def split(request: Request) -> None:
+    """Makes many requests of one, with ids of their own."""
+    for n in range(request.payload["count"]):
+        await request.send({"n": n}, request_id=f"r-{n}")
+
+
+async def work(request: Request) -> None:
+    """Doubles a number and writes down that it did, as slowly as its config says, and dies once where it says so."""
+    config = process.config
+    n = request.payload["n"]
+    with Path(config["ledger"]).open("a") as ledger:
+        ledger.write(f"{os.getpid()} {n}\n")
+    await asyncio.sleep(float(config.get("delay", "0")))
+    if n == int(config.get("dies_before_ack_of", "-1")) and first_time(config["ledger"]):
+        os._exit(3)
+    if n == int(config.get("dies_after_ack_of", "-1")) and first_time(config["ledger"]):
+        # Within the time in which nothing more may come for the try to be done.
+        asyncio.get_running_loop().call_later(0.05, os._exit, 3)
+    if n == int(config.get("refuses_once", "-1")) and first_time(config["ledger"]):
+        await request.send_error(f"not yet: {n}")
+        return
+    await request.send({"n": 2 * n})
+
+
+def first_time(ledger: str) -> bool:
+    try:
+        Path(f"{ledger}.once").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+async def many(request: Request) -> None:
+    """Answers three times for each request, on two channels, and not at all for every fifth."""
+    n = request.payload["n"]
+    if n % 5:
+        await request.send({"n": n})
+        await request.send({"n": n})
+        await request.send({"n": n}, channel="more")
+
+
+async def grumble(request: Request) -> None:
+    """Answers every third request with an error."""
+    n = request.payload["n"]
+    if n % 3:
+        await request.send({"n": n})
+    else:
+        await request.send_error(f"don't like {n}")
+
+
+async def too_large(request: Request) -> None:
+    """Publishes as KAI's SDKs do: what is too large is left out, with a line in the log, and acked all the same."""
+    n = request.payload["n"]
+    noise = random.Random(n).randbytes(8 << 20 if n == 1 else 10).hex()
+    try:
+        await request.send({"n": n, "noise": noise})
+    except MessageTooLargeError as error:
+        print(f"left out: {error}", flush=True)
+
+
 if __name__ == "__main__":
-    process.on()({"echo": echo, "refuse": refuse, "forward": forward, "flip": flip}[sys.argv[1]])
+    handlers = (echo, refuse, forward, flip, split, work, many, grumble, too_large)
+    process.on()(next(handler for handler in handlers if handler.__name__ == sys.argv[1]))
     process.run()
