@@ -67,16 +67,11 @@ class Pipeline:
         config = {"ledger": str(self.ledger), **self.settings}
         listed = ", ".join(f"{key}: {value!r}" for key, value in config.items())
         retries = f", x-airflow: {RETRIES}"
+        more = f", config: {{{listed}}}, x-airflow: {self.extension}{self.more}"
         text = krt(
             process("start", "trigger", "none"),
             process("split", "task", "test/split", "start", more=retries),
-            process(
-                "mid",
-                "task",
-                self.image,
-                "split",
-                more=f", config: {{{listed}}}, x-airflow: {self.extension}{self.more}",
-            ),
+            process("mid", "task", self.image, "split", more=more),
             process("exit", "exit", "test/forward", "mid", more=retries),
         )
         folder = self.stack.dags / self.product

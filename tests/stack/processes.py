@@ -62,8 +62,7 @@ async def work(request: Request) -> None:
     """Doubles a number and writes down that it did, as slowly as its config says, and dies once where it says so."""
     config = process.config
     n = request.payload["n"]
-    with Path(config["ledger"]).open("a") as ledger:
-        ledger.write(f"{os.getpid()} {n}\n")
+    write_down(config["ledger"], n)
     await asyncio.sleep(float(config.get("delay", "0")))
     if n == int(config.get("dies_before_ack_of", "-1")) and first_time(config["ledger"]):
         os._exit(3)
@@ -74,6 +73,11 @@ async def work(request: Request) -> None:
         await request.send_error(f"not yet: {n}")
         return
     await request.send({"n": 2 * n})
+
+
+def write_down(ledger: str, n: int) -> None:
+    with Path(ledger).open("a") as file:
+        file.write(f"{os.getpid()} {n}\n")
 
 
 def first_time(ledger: str) -> bool:
@@ -109,7 +113,7 @@ async def too_large(request: Request) -> None:
     try:
         await request.send({"n": n, "noise": noise})
     except MessageTooLargeError as error:
-        print(f"left out: {error}", flush=True)
+        sys.stdout.write(f"left out: {error}\n")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ALL = list(range(COUNT))
 CONTINUE = "{retries: 0, on_message_error: continue}"
 ONCE = "{retries: 0}"
+DEFERRED = "{retries: 3, retry_delay: 0, deferrable: true}"
 
 PIPELINES: dict[str, dict[str, Any]] = {
     "dies-first": {"settings": {"dies_before_ack_of": "0"}},
@@ -33,7 +34,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "plain-bad": {"image": "test/plain-bad", "extension": ONCE},
     "deferred": {
         "settings": {"dies_before_ack_of": "50"},
-        "extension": "{retries: 3, retry_delay: 0, deferrable: true}",
+        "extension": DEFERRED,
     },
 }
 COUNTS = {"large": 3, "plain": 20, "plain-bad": 3}
