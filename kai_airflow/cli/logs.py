@@ -40,11 +40,10 @@ def run(args: argparse.Namespace) -> int:
     show = _show if args.part else _show_with_names
     with Reader(Home(args.home.absolute()), wanted) as reader:
         try:
-            show(reader.read(args.last))
+            show(reader.read(args.last, unfinished=not args.follow))
             while args.follow:
                 time.sleep(POLL)
                 show(reader.read())
-            show(reader.rest())
         except BrokenPipeError:  # `| head` has seen enough, and the interpreter flushes once more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

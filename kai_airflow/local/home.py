@@ -176,7 +176,9 @@ def freed(descriptor: int, timeout: float) -> bool:
 def holder(descriptor: int) -> int | None:
     """The id of the ``up`` that holds the lock, None where it is gone; its id may be another program's by now."""
     noted = os.pread(descriptor, 20, 0).decode()
-    return int(noted) if noted and _has_open(noted, os.fstat(descriptor)) else None
+    if noted in ("", str(os.getpid())):  # this process has the lock's file open, too, but doesn't hold it
+        return None
+    return int(noted) if _has_open(noted, os.fstat(descriptor)) else None
 
 
 def _has_open(process: str, file: os.stat_result) -> bool:

@@ -72,9 +72,7 @@ class Reader:
         for part in wanted:
             if part not in known:
                 listed = ", ".join(known) or "none yet"
-                raise StackError(
-                    f"{home.path}: no part {part!r} has a log. Remedy: name one of those that do: {listed}."
-                )
+                raise StackError(f"{home.path}: no part {part!r} has a log. Remedy: name one that does: {listed}.")
         self._home, self._wanted = home, tuple(wanted)
         self._logs: dict[str, _Log] = {}
 
@@ -87,13 +85,13 @@ class Reader:
         for log in self._logs.values():
             log.close()
 
-    def read(self, last: int | None = None) -> Iterator[Line]:
-        """What has been printed since the last call; of each part only the ``last`` lines of it, if given."""
-        return merged({part: _last(self._log(part).read(), last) for part in self._wanted or parts(self._home)})
+    def read(self, last: int | None = None, *, unfinished: bool = False) -> Iterator[Line]:
+        """What has been printed since the last call; of each part only the ``last`` lines of it, if given.
 
-    def rest(self) -> Iterator[Line]:
-        """The lines that have been read, but for their ends."""
-        return merged({part: log.rest() for part, log in self._logs.items()})
+        ``unfinished``: also what there is of a line that isn't at its end.
+        """
+        wanted = self._wanted or parts(self._home)
+        return merged({part: _last(self._log(part).read(unfinished=unfinished), last) for part in wanted})
 
     def _log(self, part: str) -> _Log:
         if part not in self._logs:
@@ -110,15 +108,17 @@ class _Log:
     def close(self) -> None:
         self._file.close()
 
-    def read(self) -> Iterator[str]:
+    def read(self, *, unfinished: bool) -> Iterator[str]:
         yield from self._lines()
         if self._replaced():
-            yield from self.rest()
+            yield from self._rest_of_line()
             self._file.close()
             self._file = self._path.open("rb")
             yield from self._lines()
+        if unfinished:
+            yield from self._rest_of_line()
 
-    def rest(self) -> Iterator[str]:
+    def _rest_of_line(self) -> Iterator[str]:
         if self._rest:
             yield _text(self._rest)
         self._rest = b""
@@ -127,7 +127,7 @@ class _Log:
         for piece in self._file:
             self._rest += piece
             if piece.endswith(b"\n"):
-                yield from self.rest()
+                yield from self._rest_of_line()
 
     def _replaced(self) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""One home in the course of its life, test after test: its parts are killed, its `up` is stopped, killed, started again."""
+"""One home in the course of its life: its parts are killed, its `up` is stopped, killed, started again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def asked(kubeconfig: dict[str, Any]) -> int:
 
 
 def restarted(up: Up, part: str, kill: int) -> None:
-    """Kill a process, and wait until its part is well again."""
+    """Kill a process, and wait until its part is well again. Others may have ended meanwhile."""
     seen = len(up.lines)
     up.send(signal.SIGKILL, to=kill)
     assert up.wait_for(f"{part} ended", seen) == f"{part} ended with exit code 137 (SIGKILL), restarting\n"
@@ -107,7 +107,7 @@ def test_a_part_that_is_killed_comes_back_alone_and_its_log_goes_on(life: Life, 
     assert asked(loaded) == 200
 
 
-@pytest.mark.parametrize("part", ["postgresql", "scheduler"])  # those with the most processes below them
+@pytest.mark.parametrize("part", ["scheduler", "postgresql"])  # those with the most processes below them
 def test_a_part_whose_guard_is_killed_comes_back_and_is_not_doubled(life: Life, part: str) -> None:
     old = guard.descendants(life.up.guard_of(PARTS[part]))
     restarted(life.up, part, life.up.guard_of(PARTS[part]))
