@@ -37,6 +37,14 @@ class Lines:
     def healthy(self) -> None:
         """Nothing: each part has its line."""
 
+    def ended(self, part: str, how: str) -> None:
+        """Say so."""
+        self._console.print(f"{part} ended with {how}, restarting", highlight=False)
+
+    def restarted(self, part: str, seconds: float) -> None:
+        """Say so."""
+        self._console.print(f"{part} ready again ({seconds:.1f} s)", highlight=False)
+
     def stopping(self) -> None:
         """Say so."""
         self._console.print("stopping")
@@ -67,6 +75,14 @@ class LiveLines:
     def healthy(self) -> None:
         """Leave the lines as they are."""
         self._live.stop()
+
+    def ended(self, part: str, how: str) -> None:
+        """A line below."""
+        self._console.print(f"[red]✗[/] {part} ended with {how}, restarting", highlight=False)
+
+    def restarted(self, part: str, seconds: float) -> None:
+        """A line below."""
+        self._console.print(f"[green]✓[/] {part} ready again [dim]{seconds:.1f} s[/]", highlight=False)
 
     def stopping(self) -> None:
         """Leave the lines as they are, and say so."""

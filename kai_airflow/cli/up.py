@@ -6,14 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kai_airflow.cli.homes import add_home
+
 if TYPE_CHECKING:
     import argparse
 
     from kai_airflow.local.stack import Stack
 
-SUMMARY = "start Airflow, NATS and a small Kubernetes API on this machine, until Ctrl-C"
+SUMMARY = "start Airflow, NATS and a small Kubernetes API on this machine, until Ctrl-C or `down`"
 DAGS = Path("dags")
-HOME = Path(".kai-airflow")
 PORT = 8080
 
 
@@ -22,14 +23,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dags", metavar="DIR", type=Path, default=DAGS, help=f"folder of krt.yaml and DAG files (./{DAGS})"
     )
-    parser.add_argument(
-        "--home", metavar="DIR", type=Path, default=HOME, help=f"folder for databases and logs, kept (./{HOME})"
-    )
+    add_home(parser, "folder for databases and logs, kept")
     parser.add_argument("--port", metavar="N", type=int, default=PORT, help=f"port of the UI on 127.0.0.1 ({PORT})")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stack: 0 when it was told to stop, 1 when a part of it ended by itself."""
+    """Run the stack: 0 when it was told to stop, 1 when a part of it can't be kept running."""
     from kai_airflow.local import programs
 
     programs.require_extra()  # what is imported below needs it
@@ -61,5 +60,5 @@ Airflow  {stack.url}
 login    {stack.user}, password {stack.password}
 DAGs     {stack.dags}
 logs     {stack.home.logs} (parts), {stack.home.airflow / "logs"} (tasks)
-stop     Ctrl-C
+stop     Ctrl-C, or kai-airflow down --home {stack.home.path}
 """

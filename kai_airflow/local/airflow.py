@@ -77,6 +77,7 @@ class Addresses:
     ui: int
     postgres: int
     nats: int
+    kubernetes: int
 
 
 def environment(basis: Mapping[str, str], home: Home, secrets: Secrets, addresses: Addresses) -> dict[str, str]:

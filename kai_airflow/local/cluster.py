@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from typing import TYPE_CHECKING
 
 import httpx
 import yaml
 
+from kai_airflow.local.home import write_private
 from kai_airflow.local.supervisor import Part
 
 if TYPE_CHECKING:
@@ -18,10 +20,14 @@ NAME = "kubernetes"
 IMAGES = "images.yaml"  # in the dags folder: the command for each image
 
 
-def part(folder: Path, kubeconfig: Path, images: Path, environment: Mapping[str, str], rank: int) -> Part:
-    """The local Kubernetes API in ``folder``; it writes ``kubeconfig`` once it serves."""
-    kubeconfig.unlink(missing_ok=True)
-    options = ("--home", str(folder), "--images", str(images))
+def part(folder: Path, port: int, images: Path, environment: Mapping[str, str], rank: int) -> Part:
+    """The local Kubernetes API in ``folder``, on ``port``; it writes a kubeconfig there once it serves.
+
+    Port and token are the part's, not each start's: who has loaded the kubeconfig reaches it after a restart, too.
+    """
+    token = folder / "token"
+    write_private(token, secrets.token_urlsafe(32))
+    options = ("--home", str(folder), "--images", str(images), "--port", str(port), "--token-file", str(token))
     command = (sys.executable, "-P", "-m", "kai_airflow.local.kubernetes", *options)
     return Part(NAME, command, environment, rank)
 

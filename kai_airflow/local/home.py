@@ -29,6 +29,11 @@ class Home:
     path: Path
 
     @property
+    def lock(self) -> Path:
+        """What a stack holds as long as any of it runs, with the id of its `up` in it."""
+        return self.path / "lock"
+
+    @property
     def logs(self) -> Path:
         """What the parts print, a file each."""
         return self.path / "logs"
@@ -57,6 +62,14 @@ class Home:
     def airflow(self) -> Path:
         """AIRFLOW_HOME."""
         return self.path / "airflow"
+
+    def require(self) -> None:
+        """Raise StackError where no stack has ever been kept here."""
+        if not self.lock.exists():
+            raise StackError(
+                f"{self.path}: no stack was ever kept here. Remedy: name the folder of one with --home, "
+                "or make one: `kai-airflow up`."
+            )
 
     def make(self) -> None:
         """Make the folders, for this user alone. Raises StackError where that is impossible."""
@@ -123,7 +136,7 @@ def locked(home: Home) -> Iterator[int]:
     So the home stays locked until the last of them has ended, even when ``up`` was killed. Raises StackError where
     another stack runs.
     """
-    descriptor = os.open(home.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_lock(home)
     try:
         _lock(descriptor, home)
         os.ftruncate(descriptor, 0)
@@ -133,16 +146,47 @@ def locked(home: Home) -> Iterator[int]:
         os.close(descriptor)
 
 
+def open_lock(home: Home) -> int:
+    """A descriptor of the home's lock, not locked. Raises StackError where that isn't allowed."""
+    try:
+        return os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StackError(f"{home.lock}: {error.strerror}. Remedy: be the user whose stack it is.") from error
+
+
 def _lock(descriptor: int, home: Home) -> None:
-    deadline = time.monotonic() + LEFTOVERS
+    # Where `up` was killed, what it left ends by itself.
+    if not freed(descriptor, 0.0 if (running := holder(descriptor)) else LEFTOVERS):
+        raise StackError(
+            f"{home.path}: a stack runs here already (process {running or 'unknown'}). "
+            "Remedy: stop it with `kai-airflow down`, or choose another folder with --home."
+        )
+
+
+def freed(descriptor: int, timeout: float) -> bool:
+    """Take the lock as soon as it is free; whether it was within ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
     while not _try_lock(descriptor):
-        holder = os.pread(descriptor, 20, 0).decode()
-        if Path("/proc", holder or "self").exists() or time.monotonic() > deadline:
-            raise StackError(
-                f"{home.path}: a stack runs here already (process {holder}). "
-                "Remedy: stop it first, or choose another folder with --home."
-            )
+        if time.monotonic() > deadline:
+            return False
         time.sleep(POLL)
+    return True
+
+
+def holder(descriptor: int) -> int | None:
+    """The id of the ``up`` that holds the lock, None where it is gone; its id may be another program's by now."""
+    noted = os.pread(descriptor, 20, 0).decode()
+    if noted in ("", str(os.getpid())):  # this process has the lock's file open, too, but doesn't hold it
+        return None
+    return int(noted) if _has_open(noted, os.fstat(descriptor)) else None
+
+
+def _has_open(process: str, file: os.stat_result) -> bool:
+    try:
+        opened = list(Path("/proc", process, "fd").iterdir())
+        return any(os.path.samestat(one.stat(), file) for one in opened if one.exists())
+    except OSError:  # ended meanwhile, or another user's
+        return False
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -32,6 +32,7 @@ def _config(folder: Path, port: int, password: str) -> dict[str, object]:
         "server_name": "kai-airflow",
         "host": HOST,
         "port": port,
+        "logtime_utc": True,  # as the other parts' logs
         "jetstream": {"store_dir": str(folder)},
         "authorization": {"user": USER, "password": password},
         # A handler of KAI's Python SDK that computes for minutes doesn't answer pings. Cut off for that, it would lose

@@ -26,6 +26,7 @@ SETTINGS = {
     # No socket file: a home's path may be too long for one.
     "unix_socket_directories": "",
     "max_connections": "200",
+    "log_timezone": "UTC",  # as the other parts' logs
 }
 
 
@@ -34,14 +35,14 @@ def creation(data: Path, password_file: Path, environment: Mapping[str, str], ra
     options = ["--username", USER, "--auth", "scram-sha-256", "--pwfile", str(password_file)]
     # Locale C: the same everywhere, and always there.
     options += ["--encoding", "UTF8", "--locale", "C", "--no-instructions", "--pgdata", str(data)]
-    command = (*_as_user(), str(programs.postgres("initdb")), *options)
+    command = (*as_user(), str(programs.postgres("initdb")), *options)
     return Part("postgresql-initdb", command, environment, rank)
 
 
 def part(data: Path, port: int, environment: Mapping[str, str], rank: int) -> Part:
     """PostgreSQL on the database in ``data``."""
     settings = [text for name, value in SETTINGS.items() for text in ("-c", f"{name}={value}")]
-    command = (*_as_user(), str(programs.postgres("postgres")), "-D", str(data), "-p", str(port), *settings)
+    command = (*as_user(), str(programs.postgres("postgres")), "-D", str(data), "-p", str(port), *settings)
     # SIGINT ends sessions, SIGTERM would wait for them.
     return Part(NAME, command, environment, rank, stop_signal=signal.SIGINT)
 
@@ -55,11 +56,27 @@ def make_folder(data: Path) -> None:
         shutil.chown(data, unprivileged.USER)
 
 
+def is_free(data: Path) -> bool:
+    """Whether no PostgreSQL runs on these data; removes what one that was killed left to keep others out.
+
+    PostgreSQL itself takes for one whatever has the noted process id: another program, one that nobody has collected.
+    """
+    file = data / "postmaster.pid"
+    try:
+        noted = file.read_text().split()[0]
+        runs = Path("/proc", noted, "cwd").readlink() == data.resolve()
+    except (FileNotFoundError, PermissionError, IndexError):  # no file; no process, or another user's; an empty file
+        runs = False
+    if not runs:
+        file.unlink(missing_ok=True)
+    return not runs
+
+
 async def answers(url: str) -> bool:
     """Whether PostgreSQL does what it is asked."""
     try:
         connection = await asyncpg.connect(url, timeout=5, ssl=False)
-    except (OSError, asyncpg.CannotConnectNowError):
+    except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
         return False
     try:
         return bool(await connection.fetchval("SELECT 1") == 1)
@@ -67,5 +84,6 @@ async def answers(url: str) -> bool:
         await connection.close()
 
 
-def _as_user() -> tuple[str, ...]:
+def as_user() -> tuple[str, ...]:
+    """The words before a command that make it run as PostgreSQL may."""
     return (sys.executable, "-I", "-S", str(Path(unprivileged.__file__))) if os.geteuid() == 0 else ()

@@ -17,6 +17,12 @@ class Progress(Protocol):
     def healthy(self) -> None:
         """All parts are well."""
 
+    def ended(self, part: str, how: str) -> None:
+        """A part of the healthy stack ended by itself, and is started again; ``how``: its exit code in words."""
+
+    def restarted(self, part: str, seconds: float) -> None:
+        """It is well again, ``seconds`` after it ended."""
+
     def stopping(self) -> None:
         """All parts are being stopped."""
 
@@ -31,6 +37,12 @@ class Silence:
         """Nothing."""
 
     def healthy(self) -> None:
+        """Nothing."""
+
+    def ended(self, part: str, how: str) -> None:
+        """Nothing."""
+
+    def restarted(self, part: str, seconds: float) -> None:
         """Nothing."""
 
     def stopping(self) -> None:

@@ -8,11 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
-from kai_airflow.local import airflow, nats, ports, programs
+from kai_airflow.local import airflow, nats, ports, programs, remains
 from kai_airflow.local.airflow import Addresses
 from kai_airflow.local.environment import basis
 from kai_airflow.local.errors import StackError
 from kai_airflow.local.home import Home, Secrets, locked
+from kai_airflow.local.keeper import Keeper
 from kai_airflow.local.progress import Progress, Silence
 from kai_airflow.local.start import Start
 from kai_airflow.local.supervisor import Supervisor
@@ -92,7 +93,7 @@ class Stack:
         self._resources.close()
 
     def wait(self) -> None:
-        """Wait until a part ends. Raises PartEndedError."""
+        """Wait until a part ends too often. Raises PartEndedError."""
         _first_of(self._served)
         self._served.result()
 
@@ -103,21 +104,24 @@ class Stack:
             raise StackError(f"{self.dags}: no such folder. Remedy: make it, or name the dags folder with --dags.")
         self.home.make()
         self._lock = self._resources.enter_context(locked(self.home))
+        remains.kill(self.home.logs)
         ports.require_free(self.port)
         self._secrets, self._basis = Secrets.of(self.home), basis(os.environ)
-        self._addresses = Addresses(self.dags, self.port, *ports.free(2))
+        self._addresses = Addresses(self.dags, self.port, *ports.free(3))
 
     async def _serve(self) -> None:
-        """Run the stack until it is told to stop, or a part ends."""
+        """Run the stack until it is told to stop, or a part ends too often."""
         async with Supervisor(self.home.logs, keep=(self._lock,)) as supervisor:
             try:
-                await first(self._run(supervisor), supervisor.death(), self._stop.wait())
+                async with Keeper(supervisor, self._progress) as keeper:
+                    await first(self._run(supervisor, keeper), keeper.death(), self._stop.wait())
             finally:
                 self._progress.stopping()
 
-    async def _run(self, supervisor: Supervisor) -> None:
-        start = Start(supervisor, self.home, self._secrets, self._addresses, self._basis, self._progress)
+    async def _run(self, supervisor: Supervisor, keeper: Keeper) -> None:
+        start = Start(supervisor, keeper, self.home, self._secrets, self._addresses, self._basis, self._progress)
         await start.parts()
+        keeper.settle()
         self._progress.healthy()
         self._ready.set_result(None)
         await self._stop.wait()

@@ -10,8 +10,9 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from kai_airflow.local import airflow, cluster, nats, postgres
+from kai_airflow.local import airflow, cluster, nats, postgres, sweeper
 from kai_airflow.local.home import write_private
+from kai_airflow.local.keeper import Service, at_once
 from kai_airflow.local.waiting import together, until
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.local.airflow import Addresses
     from kai_airflow.local.home import Home, Secrets
+    from kai_airflow.local.keeper import Keeper
     from kai_airflow.local.progress import Progress
     from kai_airflow.local.supervisor import Supervisor
 
@@ -34,6 +36,7 @@ class Start:
     """One start of a stack. ``basis``: the environment of all parts; Airflow's have more."""
 
     supervisor: Supervisor
+    keeper: Keeper
     home: Home
     secrets: Secrets
     addresses: Addresses
@@ -43,29 +46,45 @@ class Start:
     async def parts(self) -> None:
         """Start all parts and wait until they are well. Raises StackError, PartEndedError."""
         await together(self._nats(), self._kubernetes(), self._airflow())
+        await self._sweeper()
+
+    async def _sweeper(self) -> None:
+        ui = airflow.ui(self.addresses.ui)
+        part = sweeper.part(self.home.kubeconfig, ui, self.secrets.admin, self.basis, AIRFLOW)
+        with self._reported(sweeper.NAME):
+            await self._begin(Service(part, lambda _: at_once()))
 
     async def _nats(self) -> None:
+        part = nats.part(self.home.nats, self.addresses.nats, self.secrets.nats, self.basis, NATS)
+        url = nats.url(self.addresses.nats, self.secrets.nats)
         with self._reported(nats.NAME):
-            part = nats.part(self.home.nats, self.addresses.nats, self.secrets.nats, self.basis, NATS)
-            await self.supervisor.start(part)
-            url = nats.url(self.addresses.nats, self.secrets.nats)
-            await until(nats.NAME, partial(nats.answers, url), SOON)
+            await self._begin(Service(part, lambda _: nats.answers(url)))
 
     async def _kubernetes(self) -> None:
+        images = self.addresses.dags / cluster.IMAGES
+        self.home.kubeconfig.unlink(missing_ok=True)  # of a stack that was killed
+        part = cluster.part(self.home.kubernetes, self.addresses.kubernetes, images, self.basis, KUBERNETES)
         with self._reported(cluster.NAME):
-            images = self.addresses.dags / cluster.IMAGES
-            part = cluster.part(self.home.kubernetes, self.home.kubeconfig, images, self.basis, KUBERNETES)
-            await self.supervisor.start(part)
-            await until(cluster.NAME, partial(cluster.answers, self.home.kubeconfig), SOON)
+            await self._begin(Service(part, lambda _: cluster.answers(self.home.kubeconfig)))
 
     async def _postgres(self) -> None:
+        part = postgres.part(self.home.postgres, self.addresses.postgres, self.basis, POSTGRES)
         with self._reported(postgres.NAME):
             if not self.home.postgres.exists():
                 await self._make_database()
-            part = postgres.part(self.home.postgres, self.addresses.postgres, self.basis, POSTGRES)
-            await self.supervisor.start(part)
-            url = airflow.database_url(self.secrets, self.addresses.postgres)
-            await until(postgres.NAME, partial(postgres.answers, url), SOON)
+            await until(postgres.NAME, self._database_is_free, SOON)
+            await self._begin(Service(part, lambda _: self._database_answers(), self._database_is_free))
+
+    async def _database_is_free(self) -> bool:
+        return postgres.is_free(self.home.postgres)
+
+    async def _database_answers(self) -> bool:
+        return await postgres.answers(airflow.database_url(self.secrets, self.addresses.postgres))
+
+    async def _begin(self, service: Service) -> None:
+        since = datetime.now(UTC)
+        await self.keeper.start(service)
+        await until(service.part.name, lambda: service.well(since), SOON)
 
     async def _make_database(self) -> None:
         fresh, password = self.home.path / "postgres.new", self.home.path / "postgres.password"
@@ -89,7 +108,7 @@ class Start:
         waiting = set()
         for part in airflow.components(variables, AIRFLOW):
             self.progress.starting(part.name)
-            await self.supervisor.start(part)
+            await self.keeper.start(Service(part, partial(self._is_well, part.name), self._database_answers))
             waiting.add(part.name)
 
         async def all_well() -> bool:
@@ -99,6 +118,9 @@ class Start:
             return not waiting
 
         await until("Airflow", all_well, AIRFLOW_START)
+
+    async def _is_well(self, name: str, since: datetime) -> bool:
+        return name in await airflow.well(self.addresses.ui, since)
 
     async def _migrate(self, variables: Mapping[str, str]) -> None:
         """Bring Airflow's tables up to date, once per version of Airflow: it takes seconds even for nothing."""

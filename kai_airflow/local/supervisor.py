@@ -1,4 +1,4 @@
-"""Starts parts, notices when one ends, stops all of them."""
+"""Starts parts and stops all of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kai_airflow.local import remains
 from kai_airflow.local.errors import StackError
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 GUARD = Path(__file__).with_name("guard.py")
 TAIL = 20  # lines of a dead part's log that are shown
 TAIL_BYTES = 64 << 10
+TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 KILL_TIME = 5.0  # seconds beyond a part's grace for its guard to end what is left
 
 
@@ -39,9 +42,10 @@ class Part:
 class PartEndedError(StackError):
     """A part ended that should run; ``code`` is its exit code, 128 + n for signal n."""
 
-    def __init__(self, part: Part, code: int, log: Path) -> None:
+    def __init__(self, part: Part, code: int, log: Path, times: int = 1) -> None:
         self.part, self.code = part.name, code
-        super().__init__(f"{part.name} ended with {_described(code)}. Its log, {log}, ends with:\n{tail(log)}")
+        often = f", {times} times within a minute" if times > 1 else ""
+        super().__init__(f"{part.name} ended with {described(code)}{often}. Its log, {log}, ends with:\n{tail(log)}")
 
 
 class Supervisor:
@@ -54,9 +58,6 @@ class Supervisor:
     def __init__(self, logs: Path, keep: tuple[int, ...] = ()) -> None:
         self._logs, self._keep = logs, keep
         self._running: dict[str, tuple[Part, Process]] = {}
-        self._watchers: list[asyncio.Task[None]] = []
-        self._dead: asyncio.Future[PartEndedError] = asyncio.get_running_loop().create_future()
-        self._stopping = False
 
     async def __aenter__(self) -> Self:
         # Nobody writes: that its other end closes when this process ends, however it ends, is the message.
@@ -66,46 +67,58 @@ class Supervisor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping = True
         try:
             running = list(self._running.values())
             for rank in sorted({part.rank for part, _ in running}, reverse=True):
                 await asyncio.gather(*(_stop(part, process) for part, process in running if part.rank == rank))
-            await asyncio.gather(*self._watchers)
         finally:
             os.close(self._held)
             os.close(self._lifeline)
 
-    async def start(self, part: Part) -> None:
-        """Start a part that is to run until the end; see ``death``."""
-        process = await self._spawn(part)
-        self._watchers.append(asyncio.create_task(self._watch(part, process)))
+    async def start(self, part: Part) -> Process:
+        """Start a part that is to run until the end, with a new log."""
+        self._forget_log(part)
+        return await self._spawn(part)
+
+    async def restart(self, part: Part, code: int) -> Process:
+        """Start a part again that ended with this exit code. Its log goes on, with a line that says so."""
+        log = self.log(part.name)
+        # Where its guard was killed, processes of it may be left.
+        await asyncio.to_thread(remains.kill, log)
+        with log.open("a") as file:
+            file.write(f"{datetime.now(UTC):{TIME}} kai-airflow: {part.name} ended with {described(code)}, restarted\n")
+        return await self._spawn(part)
+
+    async def ended(self, process: Process) -> int:
+        """Wait until a started part ends: its exit code, 128 + n for signal n."""
+        return _code(await process.wait())
 
     async def run(self, part: Part) -> None:
         """Run a part that ends by itself. Raises PartEndedError when it fails."""
-        process = await self._spawn(part)
-        code = await process.wait()
+        self._forget_log(part)
+        code = await self.ended(await self._spawn(part))
         del self._running[part.name]
         if code != 0:
-            raise PartEndedError(part, _code(code), self.log(part.name))
-
-    async def death(self) -> None:
-        """Wait until a started part ends. Raises PartEndedError."""
-        raise await self._dead
+            raise PartEndedError(part, code, self.log(part.name))
 
     def log(self, name: str) -> Path:
         """The log of the part with this name."""
         return self._logs / f"{name}.log"
 
+    def _forget_log(self, part: Part) -> None:
+        """A new file, not an emptied one: who follows the old one notices."""
+        self.log(part.name).unlink(missing_ok=True)
+
     async def _spawn(self, part: Part) -> Process:
-        descriptor = os.open(self.log(part.name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        log = self.log(part.name)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._guarded(part),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
-                env=dict(part.environment),
+                env={**part.environment, **remains.mark(log)},
                 pass_fds=(self._lifeline, *self._keep),
                 start_new_session=True,
             )
@@ -118,11 +131,6 @@ class Supervisor:
         lifeline = ["--lifeline", str(self._lifeline)]
         end = ["--stop-signal", str(int(part.stop_signal)), "--grace", str(part.grace)]
         return [sys.executable, "-I", "-S", str(GUARD), *lifeline, *end, "--", *part.command]
-
-    async def _watch(self, part: Part, process: Process) -> None:
-        code = _code(await process.wait())
-        if not self._stopping and not self._dead.done():
-            self._dead.set_result(PartEndedError(part, code, self.log(part.name)))
 
 
 async def _stop(part: Part, process: Process) -> None:
@@ -151,7 +159,8 @@ def _code(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _described(code: int) -> str:
+def described(code: int) -> str:
+    """An exit code in words, with the signal that it stands for."""
     if code <= 128:
         return f"exit code {code}"
     try:

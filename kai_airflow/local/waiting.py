@@ -20,7 +20,7 @@ async def together(*doing: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.gather(*tasks)
     finally:
-        await _cancel(tasks)
+        await cancel(tasks)
 
 
 async def first(*doing: Coroutine[Any, Any, object]) -> None:
@@ -31,7 +31,7 @@ async def first(*doing: Coroutine[Any, Any, object]) -> None:
         for task in done:
             task.result()
     finally:
-        await _cancel(tasks)
+        await cancel(tasks)
 
 
 async def until(name: str, probe: Callable[[], Awaitable[bool]], timeout: float) -> None:
@@ -43,7 +43,8 @@ async def until(name: str, probe: Callable[[], Awaitable[bool]], timeout: float)
         await asyncio.sleep(POLL)
 
 
-async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """End these tasks, however they end."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

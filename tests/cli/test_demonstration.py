@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from kai_airflow.cli.demonstration import fresh_home, table
+from kai_airflow.cli.homes import HOME
 from kai_airflow.cli.progress import reporter
-from kai_airflow.cli.up import HOME
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.local.airflow_api import Task
 
@@ -50,9 +50,16 @@ def test_progress_is_a_line_a_part_where_there_is_no_terminal() -> None:
     report.starting("nats-server")
     report.ready("nats-server", 0.345)
     report.healthy()
+    report.ended("nats-server", "exit code 137 (SIGKILL)")
+    report.restarted("nats-server", 0.25)
     report.stopping()
     assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue() == "nats-server ready (0.3 s)\nstopping\n"
+    assert console.file.getvalue().splitlines() == [
+        "nats-server ready (0.3 s)",
+        "nats-server ended with exit code 137 (SIGKILL), restarting",
+        "nats-server ready again (0.2 s)",
+        "stopping",
+    ]
 
 
 def test_progress_is_live_at_a_terminal_and_ends_with_all_ticked() -> None:
@@ -69,6 +76,22 @@ def test_progress_is_live_at_a_terminal_and_ends_with_all_ticked() -> None:
     assert "0.3 s" in ticked[-2]
     assert "postgresql" in ticked[-1]
     assert "1.2 s" in ticked[-1]
+
+
+def test_a_part_that_is_restarted_is_told_below_the_live_lines() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    report = reporter(console)
+    report.starting("nats-server")
+    report.ready("nats-server", 0.3)
+    report.healthy()
+    assert isinstance(console.file, io.StringIO)
+    before = len(console.file.getvalue())
+    report.ended("nats-server", "exit code 1")
+    report.restarted("nats-server", 0.25)
+    assert console.file.getvalue()[before:].splitlines() == [
+        "✗ nats-server ended with exit code 1, restarting",
+        "✓ nats-server ready again 0.2 s",
+    ]
 
 
 def test_a_demonstrations_home_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from base64 import urlsafe_b64decode
@@ -87,12 +86,24 @@ def test_a_private_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_second_stack_in_the_same_home_is_refused(home: Home) -> None:
-    with (
-        locked(home),
-        pytest.raises(StackError, match=rf"a stack runs here already \(process {os.getpid()}\).*--home"),
-        locked(home),
-    ):
-        pass
+    hold = (
+        "import pathlib, sys\n"
+        "from kai_airflow.local.home import Home, locked\n"
+        "with locked(Home(pathlib.Path(sys.argv[1]))):\n"
+        "    print('locked', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(home.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(StackError, match=rf"runs here already \(process {first.pid}\).*`kai-airflow down`.*--home"),
+            locked(home),
+        ):
+            pass
+        first.communicate()
 
 
 def test_a_home_is_free_again_afterwards(home: Home) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kai_airflow.local import remains
 from kai_airflow.local.supervisor import TAIL, Part, PartEndedError, Supervisor, tail
 from kai_airflow.local.waiting import until
 
@@ -34,12 +35,10 @@ async def written(file: Path) -> str:
     return tail(file)
 
 
-async def test_a_part_that_ends_is_named_with_its_code_and_last_lines(tmp_path: Path) -> None:
+async def test_a_part_that_failed_is_named_with_its_code_and_last_lines(tmp_path: Path) -> None:
     async with Supervisor(tmp_path) as supervisor, asyncio.timeout(DEADLINE):
-        await supervisor.start(part("well", WAIT))
-        await supervisor.start(part("broken", "print('\\n'.join(map(str, range(50)))); raise SystemExit(3)"))
         with pytest.raises(PartEndedError) as caught:
-            await supervisor.death()
+            await supervisor.run(part("broken", "print('\\n'.join(map(str, range(50)))); raise SystemExit(3)"))
     text = str(caught.value)
     assert text.startswith("broken ended with exit code 3.")
     assert str(tmp_path / "broken.log") in text
@@ -49,17 +48,45 @@ async def test_a_part_that_ends_is_named_with_its_code_and_last_lines(tmp_path: 
 
 async def test_a_signal_that_ended_a_part_is_named(tmp_path: Path) -> None:
     async with Supervisor(tmp_path) as supervisor, asyncio.timeout(DEADLINE):
-        await supervisor.start(part("broken", "import os; os.kill(os.getpid(), 9)"))
         with pytest.raises(PartEndedError, match=r"exit code 137 \(SIGKILL\)"):
-            await supervisor.death()
+            await supervisor.run(part("broken", "import os; os.kill(os.getpid(), 9)"))
 
 
 async def test_a_guard_that_is_killed_counts_as_its_part(tmp_path: Path) -> None:
     async with Supervisor(tmp_path) as supervisor, asyncio.timeout(DEADLINE):
         # Nobody but its child sees the guard: the child kills it.
-        await supervisor.start(part("broken", "import os; os.kill(os.getppid(), 9)"))
         with pytest.raises(PartEndedError, match=r"broken ended with exit code 137 \(SIGKILL\)"):
-            await supervisor.death()
+            await supervisor.run(part("broken", "import os; os.kill(os.getppid(), 9)"))
+
+
+async def test_a_log_goes_on_after_a_restart_and_begins_anew_with_a_start(tmp_path: Path) -> None:
+    async with Supervisor(tmp_path) as supervisor, asyncio.timeout(DEADLINE):
+        says = part("says", "print('hello')")
+        code = await supervisor.ended(await supervisor.start(says))
+        await supervisor.ended(await supervisor.restart(says, code))
+        first, between, last = tail(supervisor.log("says")).splitlines()
+        assert (first, last) == ("hello", "hello")
+        assert between.endswith("Z kai-airflow: says ended with exit code 0, restarted")
+        await supervisor.ended(await supervisor.start(says))
+        assert tail(supervisor.log("says")) == "hello"
+
+
+async def test_nothing_of_a_part_whose_guard_was_killed_is_left_when_it_is_restarted(tmp_path: Path) -> None:
+    """Its child, in a session of its own, would live on; what is to be restarted runs once."""
+    program = (
+        "import os, signal, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], start_new_session=True)\n"
+        "print(child.pid, flush=True)\n"
+        "os.kill(os.getppid(), 9)\n"
+        "signal.pause()"
+    )
+    async with Supervisor(tmp_path) as supervisor, asyncio.timeout(DEADLINE):
+        lives = part("lives", program)
+        assert await supervisor.ended(await supervisor.start(lives)) == 137
+        child = int(await written(supervisor.log("lives")))
+        assert remains.processes(supervisor.log("lives")) == {child}
+        await supervisor.restart(part("lives", WAIT), 137)
+        assert child not in remains.processes(tmp_path)
 
 
 async def test_a_part_that_runs_once_must_succeed(tmp_path: Path) -> None:
@@ -113,7 +140,7 @@ async def test_the_environment_and_the_log_are_the_parts_alone(tmp_path: Path) -
     async with Supervisor(tmp_path) as supervisor, asyncio.timeout(DEADLINE):
         program = "import os; print(sorted(name for name in os.environ if name != 'LC_CTYPE'))"
         await supervisor.run(part("once", program))
-        assert tail(supervisor.log("once")) == "['PATH']"
+        assert tail(supervisor.log("once")) == f"['{remains.MARK}', 'PATH', 'SPT_NOENV']"
         assert supervisor.log("once").stat().st_mode & 0o777 == 0o600
 
 

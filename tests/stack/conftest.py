@@ -7,6 +7,7 @@ import subprocess
 import sysconfig
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,7 @@ import pytest
 
 from kai_airflow.local import guard, ports
 from kai_airflow.local.airflow_api import AirflowApi
+from kai_airflow.local.home import Home, Secrets
 from kai_airflow.local.stack import Stack
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Up:
         self.home, self.port = folder / "home", ports.free(1)[0]
         self.lines: list[str] = []
         self.seen: dict[int, str] = {}
-        (folder / "dags").mkdir()
+        (folder / "dags").mkdir(exist_ok=True)
         self.process = subprocess.Popen(
             [*COMMAND, "up", "--dags", folder / "dags", "--home", self.home, "--port", str(self.port)],
             stdout=subprocess.PIPE,
@@ -68,14 +70,18 @@ class Up:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def wait_for(self, text: str) -> str:
-        """The first line that holds ``text``, once it is printed."""
+    def wait_for(self, text: str, after: int = 0) -> str:
+        """The first line that holds ``text``, ``after`` so many lines, once it is printed."""
         with self._news:
-            found = self._news.wait_for(lambda: self._find(text) or self.process.poll() is not None, HEALTHY)
+            found = self._news.wait_for(lambda: self._find(text, after) or self.process.poll() is not None, HEALTHY)
             assert found, self.text
-            line = self._find(text)
+            line = self._find(text, after)
         assert line is not None, self.text
         return line
+
+    def api(self) -> AirflowApi:
+        """The API of its Airflow, to be entered."""
+        return AirflowApi(f"http://127.0.0.1:{self.port}", Stack.user, Secrets.of(Home(self.home)).admin)
 
     @property
     def text(self) -> str:
@@ -86,12 +92,6 @@ class Up:
         found = {process: command(process) for process in guard.descendants(self.process.pid)}
         self.seen |= found
         return found
-
-    def below(self, *words: str) -> int:
-        """A process below it, started with these words, and not a guard's."""
-        found = [process for process, line in self.family().items() if guard.__file__ not in line and has(line, words)]
-        assert found, self.seen
-        return min(found)
 
     def guard_of(self, *words: str) -> int:
         """The guard of the part that was started with these words."""
@@ -128,8 +128,8 @@ class Up:
         new = {int(entry.name) for entry in Path("/proc").glob("[0-9]*") if home in command(int(entry.name))}
         return {process: line for process in self.seen.keys() | new if (line := command(process))}
 
-    def _find(self, text: str) -> str | None:
-        return next((line for line in self.lines if text in line), None)
+    def _find(self, text: str, after: int) -> str | None:
+        return next((line for line in self.lines[after:] if text in line), None)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -165,10 +165,17 @@ class StartUp(Protocol):
 @pytest.fixture
 def start_up(tmp_path: Path) -> Iterator[StartUp]:
     """Starts ``kai-airflow up`` with a home and a dags folder of the test's own; killed after the test if need be."""
+    with starting(tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def starting(folder: Path) -> Iterator[StartUp]:
+    """Starts ``kai-airflow up`` with its home and dags in this folder; nothing of it is left afterwards."""
     started: list[Up] = []
 
     def start(**environment: str) -> Up:
-        started.append(Up(tmp_path, **environment))
+        started.append(Up(folder, **environment))
         return started[-1]
 
     yield start

@@ -35,9 +35,9 @@ workflows:
 """
 
 
-def install_examples(stack: Stack) -> None:
-    """Put this repository's dags folder into the stack's."""
-    shutil.copytree(Path(__file__).parents[2] / "dags", stack.dags, dirs_exist_ok=True)
+def install_examples(dags: Path) -> None:
+    """Put this repository's dags folder into a stack's."""
+    shutil.copytree(Path(__file__).parents[2] / "dags", dags, dirs_exist_ok=True)
 
 
 def add_images(stack: Stack, images: Mapping[str, list[str]]) -> None:

@@ -23,7 +23,7 @@ DEADLINE = 10.0  # seconds, of P1
 
 @pytest.fixture(scope="module", autouse=True)
 def _dags(stack: Stack, api: AirflowApi) -> None:
-    install_examples(stack)
+    install_examples(stack.dags)
     api.wait_for_dag(EXAMPLE, 60)
 
 

@@ -31,7 +31,7 @@ def command(name: str) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _dags(stack: Stack, api: AirflowApi) -> None:
-    install_examples(stack)
+    install_examples(stack.dags)
     api.wait_for_dag(EXAMPLE, 60)
     add_images(
         stack,

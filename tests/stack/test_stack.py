@@ -17,7 +17,7 @@ from kai_airflow.local.airflow_api import AirflowApi, AirflowApiError
 from kai_airflow.local.errors import StackError
 from kai_airflow.local.stack import Stack
 from kai_airflow.messaging.connection import connect
-from tests.stack.conftest import command
+from tests.stack.conftest import COMMAND, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,8 +163,10 @@ def test_what_holds_secrets_is_for_the_owner_alone(stack: Stack) -> None:
 
 
 def test_a_second_stack_in_its_home_is_refused(stack: Stack) -> None:
-    with pytest.raises(StackError, match="a stack runs here already"), Stack(stack.dags, stack.home.path, 1):
-        pass
+    words = [*COMMAND, "up", "--dags", stack.dags, "--home", stack.home.path, "--port", "1"]
+    second = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)
+    assert second.returncode == 2
+    assert f"a stack runs here already (process {os.getpid()})" in second.stderr
 
 
 def files(folder: Path) -> list[Path]:

@@ -27,16 +27,17 @@ from kai_airflow.local.kubernetes.store import Store
 HOST = "127.0.0.1"
 
 
-async def serve(home: Path, images: Path, port: int = 0) -> None:
-    """Serve until SIGTERM or SIGINT. `home/kubeconfig` is there while requests are answered, and only then.
+async def serve(home: Path, images: Path, port: int = 0, token_file: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. `home/kubeconfig` is there from the first answer until the end.
 
-    Raises StackError where the port or the folder is taken.
+    A server that is killed leaves it. With the same port and token, the next one is who it speaks of.
+
+    Raises StackError where the port or the folder is taken, or the token can't be read.
     """
-    stop = asyncio.Event()
+    stop, token = asyncio.Event(), _token(token_file)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with _own(home) as pods, _listening(port) as listener:
-        token = secrets.token_urlsafe(32)
         api = Api(Store(first=time.time_ns() // 10**6))
         node = Node(api.store, pods, ImageMap(images))
         async with _tasks(api, node), _answering(application(api, node, token), listener):
@@ -46,16 +47,23 @@ async def serve(home: Path, images: Path, port: int = 0) -> None:
             api.store.close()
 
 
+def _token(file: Path | None) -> str:
+    try:
+        return file.read_text() if file else secrets.token_urlsafe(32)
+    except OSError as error:
+        raise StackError(f"can't read the token of the local Kubernetes API: {error}") from error
+
+
 @contextlib.contextmanager
 def _own(home: Path) -> Iterator[Path]:
     """The folder for pods, empty, for this server alone; gone afterwards."""
     pods, lock = home / "pods", _lock(home)
-    _clear(home)  # what a server that was killed has left
     try:
+        shutil.rmtree(pods, ignore_errors=True)  # what a server that was killed has left
         pods.mkdir(mode=0o700, exist_ok=True)
         yield pods
     finally:
-        _clear(home)
+        shutil.rmtree(pods, ignore_errors=True)
         os.close(lock)
 
 
@@ -72,11 +80,6 @@ def _lock(home: Path) -> int:
     except OSError as error:
         raise StackError(f"can't use {home} as the home of the local Kubernetes API: {error}") from error
     return lock
-
-
-def _clear(home: Path) -> None:
-    (home / "kubeconfig").unlink(missing_ok=True)
-    shutil.rmtree(home / "pods", ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ class Server:
         self.images.parent.mkdir(parents=True)
         self.images.write_text(yaml.safe_dump(IMAGES))
         self.log = folder / "server.log"
+        self.options: list[str] = []
         self._environment = {**os.environ, **environment}
         self.process: subprocess.Popen[bytes]
 
@@ -58,7 +59,7 @@ class Server:
     def words(self, home: Path) -> list[str]:
         """The command of a server like this one, in a folder."""
         module = "kai_airflow.local.kubernetes"
-        return [sys.executable, "-m", module, "--home", str(home), "--images", str(self.images)]
+        return [sys.executable, "-m", module, "--home", str(home), "--images", str(self.images), *self.options]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal the server and give its exit code; a test that did so itself may call this again."""

@@ -10,15 +10,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from kubernetes.client import ApiException
 
+from kai_airflow.local import ports
 from kai_airflow.local.kubernetes import shim
+from tests.local.kubernetes.conftest import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.local.kubernetes.conftest import Kube, Server
+    from tests.local.kubernetes.conftest import Kube
 
 POLITE = """
 import os, signal, sys
@@ -145,6 +148,39 @@ def test_a_server_that_was_killed_leaves_its_folder_to_the_next(own: Kube, serve
     server.start()
     until(lambda: server.kubeconfig.exists() and server.token != stale)
     assert not (server.home / "pods" / uid).exists()
+
+
+def test_clients_of_a_server_that_was_killed_reach_the_next_one_with_the_same_port_and_token(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    (port,) = ports.free(1)
+    server = Server(tmp_path / "server")
+    server.options = ["--port", str(port), "--token-file", str(token)]
+    kube = server.start().namespace()
+    kubeconfig = server.kubeconfig.read_text()
+    kube.create(POLITE)
+    server.stop(signal.SIGKILL)
+    assert server.kubeconfig.read_text() == kubeconfig  # who loads it now is answered as soon as there is a server
+    server.start()
+    until(lambda: answers(kube))
+    assert kube.run("print('again')") == "again\n"
+    assert server.kubeconfig.read_text() == kubeconfig
+    kube.close()
+    assert server.stop() == 0
+
+
+def answers(kube: Kube) -> bool:
+    try:
+        return kube.http.get("/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_a_token_that_cannot_be_read_is_a_message(server: Server, tmp_path: Path) -> None:
+    words = [*server.words(tmp_path / "other"), "--token-file", str(tmp_path / "absent")]
+    second = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    assert (second.returncode, second.stderr.count("\n")) == (2, 1)
+    assert "can't read the token" in second.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,16 @@
+"""The option that names a stack's home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+HOME = Path(".kai-airflow")
+
+
+def add_home(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Declare ``--home``."""
+    parser.add_argument("--home", metavar="DIR", type=Path, default=HOME, help=f"{meaning} (./{HOME})")
