@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint unit stack proto requirements clean
+.PHONY: help demo test lint unit stack chaos proto requirements clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: $(VENV)/installed ## style, types, layers
 
 unit: $(VENV)/installed ## unit tests, and tests against a real nats-server
 	$(BIN)/python -m pytest -m "not stack"
+
+chaos: $(VENV)/installed ## runs during which something is killed every second, with twenty seeds; half an hour
+	KAI_AIRFLOW_CHAOS=20 $(BIN)/python -m pytest -m stack tests/stack/test_chaos.py
 
 stack: $(VENV)/installed ## end-to-end tests on the whole stack
 	$(BIN)/python -m pytest -m stack

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 # A task and its pod begin and end within moments of each other: a younger pod is left alone, in seconds.
-YOUNGEST = 15.0
+YOUNGEST = 10.0
 
 # States in which a task works with its pods, or its next try may go on with them.
 ACTIVE = frozenset({"running", "queued", "scheduled", "deferred", "restarting", "up_for_retry", "up_for_reschedule"})

@@ -28,6 +28,11 @@ class AirflowApiError(StackError):
         super().__init__(message)
         self.status = status
 
+    @property
+    def passing(self) -> bool:
+        """Whether it may be gone in a while by itself."""
+        return not self.status or self.status >= httpx.codes.INTERNAL_SERVER_ERROR
+
 
 @dataclass(frozen=True)
 class Run:
@@ -170,6 +175,14 @@ class AirflowApi:
         where = f"{_of(run.dag_id, run.run_id)}/taskInstances/{_q(task_id)}"
         self._ask("PATCH", where, json={"new_state": state})
 
+    def end_run(self, run: Run, state: str) -> None:
+        """Have Airflow take a run as ended in this state, success or failed, and its tasks with it."""
+        self._ask("PATCH", _of(run.dag_id, run.run_id), json={"state": state})
+
+    def task_instance_id(self, run: Run, task_id: str) -> str:
+        """The id of a task's try, new at each one."""
+        return str(self._ask("GET", f"{_of(run.dag_id, run.run_id)}/taskInstances/{_q(task_id)}")["id"])
+
     def delete_run(self, run: Run) -> None:
         """Delete a run, with all that Airflow knows of it."""
         self._ask("DELETE", _of(run.dag_id, run.run_id))
@@ -219,12 +232,17 @@ class AirflowApi:
 
 
 def _wait(happened: Callable[[], bool], timeout: float) -> bool:
+    """Whether it happens in time. An API server that is away for a while, or restarts, isn't the end."""
     deadline = time.monotonic() + timeout
-    while not happened():
-        if time.monotonic() > deadline:
-            return False
+    while time.monotonic() <= deadline:
+        try:
+            if happened():
+                return True
+        except AirflowApiError as error:
+            if not error.passing:
+                raise
         time.sleep(POLL)
-    return True
+    return False
 
 
 def _q(part: str) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "sweeper"
-EVERY = 10  # seconds
+EVERY = 5  # seconds
 
 
 def part(kubeconfig: Path, ui: str, password: str, environment: Mapping[str, str], rank: int) -> Part:

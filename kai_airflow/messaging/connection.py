@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
@@ -15,9 +15,11 @@ from nats.aio.client import Client
 from kai_airflow.messaging.errors import NatsUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from nats.js import JetStreamContext
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,18 @@ class NatsAddress:
         return f"NatsAddress({str(self)!r})"
 
 
+@dataclass
+class Breaks:
+    """Tells whoever waits for an answer that it won't come: the connection broke, and was made anew since."""
+
+    mended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def tell(self) -> None:
+        """It is there again; what comes later breaks anew."""
+        self.mended.set()
+        self.mended = asyncio.Event()
+
+
 @dataclass(frozen=True)
 class Connection:
     """A NATS client that reconnects by itself, and its JetStream. ``closed`` is set once it is closed for good."""
@@ -56,6 +70,7 @@ class Connection:
     nc: Client
     js: JetStreamContext
     closed: asyncio.Event
+    breaks: Breaks
 
     @property
     def max_payload(self) -> int:
@@ -71,6 +86,20 @@ class Connection:
         """
         return _server_id(self.nc)
 
+    async def asked(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer to a question that changes nothing; asked again where the connection was made anew meanwhile."""
+        while True:
+            asking = asyncio.ensure_future(question())
+            breaking = asyncio.ensure_future(self.breaks.mended.wait())
+            try:
+                await asyncio.wait((asking, breaking), return_when=asyncio.FIRST_COMPLETED)
+                if asking.done():
+                    return asking.result()
+            finally:
+                asking.cancel()
+                breaking.cancel()
+                await asyncio.gather(asking, breaking, return_exceptions=True)
+
 
 @asynccontextmanager
 async def connect(
@@ -84,15 +113,15 @@ async def connect(
     """
     where = NatsAddress(address) if isinstance(address, str) else address
     _check(where)
-    closed = asyncio.Event()
-    nc = await _connected(where, name, timeout, closed)
+    closed, breaks = asyncio.Event(), Breaks()
+    nc = await _connected(where, name, timeout, closed, breaks)
     try:
-        yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed)
+        yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed, breaks)
     finally:
         await _close(nc)
 
 
-async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyncio.Event) -> Client:
+async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyncio.Event, breaks: Breaks) -> Client:
     nc, trouble = Client(), _Trouble()
 
     async def tell() -> None:
@@ -105,6 +134,7 @@ async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyn
                 name=name,
                 error_cb=trouble.report,
                 closed_cb=tell,
+                reconnected_cb=breaks.tell,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds; a fraction works
             )

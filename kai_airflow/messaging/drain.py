@@ -73,10 +73,14 @@ class Drain:
         :raises MessagingError: the consumer is gone, or nobody answers
         """
         with translated(f"ask how far {self.of.process!r} is"):
-            info = await self.connection.js.consumer_info(self.of.stream, self.of.consumer)
+            info = await self.connection.asked(self._consumer_info)
         if self.connection.server_id != self.server:
             raise ServerRestartedError(self.of.process)
         return _progress(self.share, info)
+
+    async def _consumer_info(self) -> ConsumerInfo:
+        found: ConsumerInfo = await self.connection.js.consumer_info(self.of.stream, self.of.consumer)
+        return found
 
     def wake(self) -> None:
         """Have whoever waits for a change look again."""

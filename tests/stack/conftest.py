@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from kai_airflow.local import guard, ports
+from kai_airflow.local import airflow, deaths, guard, ports
 from kai_airflow.local.airflow_api import AirflowApi
 from kai_airflow.local.home import Home, Secrets
 from kai_airflow.local.stack import Stack
@@ -39,8 +39,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A healthy stack with a dags folder of its own, ``stack.dags``, empty at first."""
     folder = tmp_path_factory.mktemp("stack")
     (folder / "dags").mkdir()
-    with Stack(folder / "dags", folder / "home", ports.free(1)[0]) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        # Tests kill its parts as often as they like, and don't wait a minute for a killed worker to be noticed.
+        patch.setattr(deaths, "TOO_MANY", 1000)
+        patch.setattr(deaths, "PAUSES", (0.0,) * 1000)
+        patch.setitem(airflow.SETTINGS["scheduler"], "task_instance_heartbeat_timeout", "20")
+        with Stack(folder / "dags", folder / "home", ports.free(1)[0]) as running:
+            yield running
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,7 @@ class Pipeline:
     settings: Mapping[str, str] = field(default_factory=dict)
     more: str = ""
     extension: str = RETRIES
+    retries: str = RETRIES
 
     @property
     def dag_id(self) -> str:
@@ -66,10 +67,10 @@ class Pipeline:
     def install(self) -> Pipeline:
         config = {"ledger": str(self.ledger), **self.settings}
         listed = ", ".join(f"{key}: {value!r}" for key, value in config.items())
-        retries = f", x-airflow: {RETRIES}"
+        retries = f", x-airflow: {self.retries}"
         more = f", config: {{{listed}}}, x-airflow: {self.extension}{self.more}"
         text = krt(
-            process("start", "trigger", "none"),
+            process("start", "trigger", "none", more=retries),
             process("split", "task", "test/split", "start", more=retries),
             process("mid", "task", self.image, "split", more=more),
             process("exit", "exit", "test/forward", "mid", more=retries),
@@ -83,8 +84,8 @@ class Pipeline:
         self.api.wait_for_dag(self.dag_id, PATIENCE)
         return self.api.start_run(self.dag_id, {"payload": {"count": count}})
 
-    def end(self, run: Run) -> Run:
-        return self.api.wait_for_run(run, RUN_SECONDS)
+    def end(self, run: Run, seconds: float = RUN_SECONDS) -> Run:
+        return self.api.wait_for_run(run, seconds)
 
     def taken(self) -> list[int]:
         """The requests that the process took in hand, in their order."""

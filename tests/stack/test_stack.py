@@ -15,12 +15,13 @@ import pytest
 from kai_airflow.local import guard
 from kai_airflow.local.airflow_api import AirflowApi, AirflowApiError
 from kai_airflow.local.errors import StackError
-from kai_airflow.local.stack import Stack
 from kai_airflow.messaging.connection import connect
 from tests.stack.conftest import COMMAND, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kai_airflow.local.stack import Stack
 
 DAG = "plain"
 SOURCE = """
