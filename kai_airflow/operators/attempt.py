@@ -20,7 +20,7 @@ from kai_airflow.operators.part import followed
 from kai_airflow.operators.pods import KubeError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from kai_airflow.errors import KaiAirflowError
     from kai_airflow.messaging.connection import Connection
@@ -109,12 +109,16 @@ class _Open:
 
 @dataclass
 class Attempt:
-    """One execution, at one nats-server and one Kubernetes API."""
+    """One execution, at one nats-server and one Kubernetes API.
+
+    ``said`` tells how many lines of a try's output the triggerer has put into the log already.
+    """
 
     task: Task
     connection: Connection
     pods: Pods
     memory: Memory
+    said: Mapping[str, int] = field(default_factory=dict)
     _over: list[Begun] = field(default_factory=list)
     _kept: list[Outcome] = field(default_factory=list)
     _open: list[_Open] = field(default_factory=list)
@@ -240,6 +244,7 @@ class Attempt:
             self.task.pod_name(under_way.share.of),
             under_way.share,
             under_way.begun.server,
+            said=self.said.get(under_way.begun.id, 0),
             start_timeout=self.task.start_timeout,
             errors_travel=self.task.errors_travel,
             say=self.task.say,

@@ -79,8 +79,11 @@ class WaitForPods(BaseTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire once. What goes wrong here goes wrong in the task too, which can say so."""
-        began = time.monotonic()
+        """Fire once, with how many lines of each try's output are in the log.
+
+        What goes wrong here goes wrong in the task too, which can say so.
+        """
+        began, said = time.monotonic(), {}
         try:
             address = await sync_to_async(nats_address)()
             hook = await sync_to_async(kubernetes_hook)(self.kubernetes_conn_id)
@@ -91,10 +94,11 @@ class WaitForPods(BaseTrigger):
             ):
                 supervisors = [await self._followed(stack, connection, pods, wait) for wait in self.waits]
                 await asyncio.gather(*map(_end, supervisors))
+            said = {supervisor.drain.of.id: supervisor.lines for supervisor in supervisors}
         except KaiAirflowError as error:
             self.log.warning("%s", error)
         await asyncio.sleep(began + SOONEST - time.monotonic())
-        yield TriggerEvent({})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"said": said})  # type: ignore[no-untyped-call]
 
     async def _followed(self, stack: AsyncExitStack, connection: Connection, pods: Pods, wait: Wait) -> Supervisor:
         part = await stack.enter_async_context(

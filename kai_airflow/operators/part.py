@@ -93,6 +93,7 @@ async def followed(
     share: Share,
     server: str,
     *,
+    said: int = 0,
     start_timeout: float,
     errors_travel: bool,
     say: Callable[[str], None],
@@ -100,6 +101,6 @@ async def followed(
 ) -> AsyncIterator[Part]:
     """The part of this pod, its output read out, while the block lasts."""
     async with draining(connection, share, server) as drain:
-        supervisor = Supervisor(drain, pods, pod, start_timeout=start_timeout, say=say, note=note)
+        supervisor = Supervisor(drain, pods, pod, start_timeout=start_timeout, say=say, note=note, said=said)
         async with supervisor.reading():
             yield Part(connection, drain, supervisor, errors_travel)

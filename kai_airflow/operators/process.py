@@ -39,7 +39,7 @@ from kai_airflow.operators.secrets import mask_secrets
 from kai_airflow.operators.xcoms import pull_manifests, push_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -88,11 +88,11 @@ class ProcessOperator(KubernetesPodOperator):
         wanted = self._sources(context)
         if not wanted:
             raise AirflowSkipException("nothing was published for this process in this run")
-        self._run(context, wanted, defer=self.deferrable)
+        self._run(context, wanted, {}, defer=self.deferrable)
 
-    def resume(self, context: Context, event: Any) -> None:  # noqa: ARG002  # that it came is all that it says
+    def resume(self, context: Context, event: dict[str, Any]) -> None:
         """Go on after the triggerer has seen the end: the same, with pods that are there."""
-        self._run(context, self._sources(context), defer=False)
+        self._run(context, self._sources(context), event["said"], defer=False)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Airflow's way into :meth:`resume`, and into a failure where the time of the deferred half is over."""
@@ -109,11 +109,11 @@ class ProcessOperator(KubernetesPodOperator):
             found += sources(manifest, [feed.channel for feed in self.process.feeds if feed.process == upstream])
         return sorted(found)
 
-    def _run(self, context: Context, wanted: Sequence[Source], *, defer: bool) -> None:
+    def _run(self, context: Context, wanted: Sequence[Source], said: Mapping[str, int], *, defer: bool) -> None:
         task, memory, address = self._task(context)
         try:
-            verdict = interruptible.run(self._attempt(context, task, memory, address, wanted, defer=defer))
-        except TerminatedError:
+            verdict = interruptible.run(self._attempt(context, task, memory, address, wanted, said, defer=defer))
+        except (TerminatedError, AirflowRuntimeError):
             if not self._goes_on(context):
                 self._abandon(task, memory, address)
             raise
@@ -163,6 +163,7 @@ class ProcessOperator(KubernetesPodOperator):
         memory: Memory,
         address: NatsAddress,
         wanted: Sequence[Source],
+        said: Mapping[str, int],
         *,
         defer: bool,
     ) -> Verdict:
@@ -171,7 +172,7 @@ class ProcessOperator(KubernetesPodOperator):
             hook = kubernetes_hook(self.kubernetes_conn_id)
         async with connect(address, name=name) as connection, kubernetes_pods(hook) as pods:
             await self._prepare(connection)
-            attempt = Attempt(task, connection, pods, memory)
+            attempt = Attempt(task, connection, pods, memory, said)
             await attempt.begin(wanted)
             if defer:
                 self._defer(attempt)
@@ -210,9 +211,17 @@ class ProcessOperator(KubernetesPodOperator):
             await ensure_object_store(connection.js, self.process.object_store)
 
     def _goes_on(self, context: Context) -> bool:
-        """Whether this task is still wanted: then it is its worker that ends, and the next try adopts its pods."""
+        """Whether there is a next try, or is one already, that goes on with the pods of this one.
+
+        Told to end, or refused by Airflow: a person ended the task, or its worker ends, or was taken for dead.
+        """
         ti = context["ti"]
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
+        if ti.try_number > ti.max_tries:
+            return False
+        try:
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
+        except AirflowRuntimeError:
+            return True  # nobody can tell; if there is none, the sweep ends the pods
         return states.get(ti.run_id, {}).get(ti.task_id) in _GOES_ON
 
     def _abandon(self, task: Task, memory: Memory, address: NatsAddress) -> None:

@@ -34,7 +34,10 @@ class ProcessEndedError(KaiAirflowError):
 
 @dataclass
 class Supervisor:
-    """Waits for the end of one try. ``say`` takes the process's output lines, ``note`` what happens to its pod."""
+    """Waits for the end of one try. ``say`` takes the process's output lines, ``note`` what happens to its pod.
+
+    ``lines`` counts what was read of the output; the first ``said`` of them have been said before.
+    """
 
     drain: Drain
     pods: Pods
@@ -42,6 +45,8 @@ class Supervisor:
     start_timeout: float
     say: Callable[[str], None]
     note: Callable[[str], None]
+    said: int = 0
+    lines: int = 0
     _state: PodState = field(default=PodState("Pending"))
     _leaving: bool = False
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,8 +138,10 @@ class Supervisor:
     async def _read_out(self) -> None:
         await self._begun.wait()
         async for line in self.pods.output(self.pod, lambda: self._state.ended or self._leaving):
+            self.lines += 1
             self._last_lines.append(line)
-            self.say(line)
+            if self.lines > self.said:
+                self.say(line)
 
 
 def _ended(state: PodState, when: str) -> str:
