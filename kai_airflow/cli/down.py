@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     home = Home(args.home.absolute())
     found = stop(home, lambda: print(f"stopping the stack in {home.path}", flush=True))
     if found.left:
-        print(f"ended {found.left} processes that were left of a stack in {home.path}")
+        print(f"ended what was left of a stack in {home.path} (processes: {found.left})")
     else:
         print(f"{'stopped the stack' if found.ran else 'no stack runs'} in {home.path}")
     return 0

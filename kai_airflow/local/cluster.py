@@ -45,6 +45,7 @@ async def answers(kubeconfig: Path) -> bool:
 
 
 def _server(kubeconfig: Path) -> str | None:
-    if not kubeconfig.exists():
+    try:
+        return str(yaml.safe_load(kubeconfig.read_bytes())["clusters"][0]["cluster"]["server"])
+    except FileNotFoundError:
         return None
-    return str(yaml.safe_load(kubeconfig.read_bytes())["clusters"][0]["cluster"]["server"])

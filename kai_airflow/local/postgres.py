@@ -29,6 +29,15 @@ SETTINGS = {
     "log_timezone": "UTC",  # as the other parts' logs
 }
 
+# It starts, stops, recovers, has just been killed, has no connection left.
+AWAY = (
+    OSError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.TooManyConnectionsError,
+)
+
 
 def creation(data: Path, password_file: Path, environment: Mapping[str, str], rank: int) -> Part:
     """The program that makes an empty database in the folder ``data``."""
@@ -75,9 +84,13 @@ def is_free(data: Path) -> bool:
 async def answers(url: str) -> bool:
     """Whether PostgreSQL does what it is asked."""
     try:
-        connection = await asyncpg.connect(url, timeout=5, ssl=False)
-    except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+        return await _answers(url)
+    except AWAY:
         return False
+
+
+async def _answers(url: str) -> bool:
+    connection = await asyncpg.connect(url, timeout=5, ssl=False)
     try:
         return bool(await connection.fetchval("SELECT 1") == 1)
     finally:

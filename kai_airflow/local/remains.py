@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MARK = "KAI_AIRFLOW_PART"
 POLL = 0.01  # seconds
+LOOKS = 2  # in vain, before none is left: a process that just becomes another program shows no environment
 PATIENCE = 5.0  # seconds for killed processes to be gone; one that hangs in the kernel is nobody's to end
 
 
@@ -35,11 +36,13 @@ def processes(place: Path) -> set[int]:
 def kill(place: Path) -> int:
     """End these processes at once, where no guard does so any more. Gives their number."""
     seen: set[int] = set()
-    deadline = time.monotonic() + PATIENCE
-    while (found := processes(place)) and time.monotonic() < deadline:
+    looks, deadline = LOOKS, time.monotonic() + PATIENCE
+    while looks and time.monotonic() < deadline:
+        found = processes(place)
         for process in found:
             _kill(process)
         seen |= found
+        looks = LOOKS if found else looks - 1
         time.sleep(POLL)
     return len(seen)
 

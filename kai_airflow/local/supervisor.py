@@ -74,6 +74,7 @@ class Supervisor:
         finally:
             os.close(self._held)
             os.close(self._lifeline)
+            await asyncio.to_thread(remains.kill, self._logs)  # of a part whose guard was killed
 
     async def start(self, part: Part) -> Process:
         """Start a part that is to run until the end, with a new log."""
@@ -134,6 +135,8 @@ class Supervisor:
 
 
 async def _stop(part: Part, process: Process) -> None:
+    if process.returncode is not None:
+        return  # it waits for its restart, and its id may be another program's by now
     with suppress(ProcessLookupError):
         # Not process.terminate(): that collects the exit code of a process that just ended, and asyncio misses it.
         os.kill(process.pid, signal.SIGTERM)

@@ -7,12 +7,14 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
 from kai_airflow.cli import main
+from kai_airflow.local import remains
 from kai_airflow.local.home import Home, locked
 
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "kai-airflow")
@@ -107,3 +109,14 @@ def test_a_home_that_does_not_exist_is_an_error_with_a_remedy(
 def test_down_where_nothing_runs_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["down", "--home", str(home)]) == 0
     assert capsys.readouterr().out == f"no stack runs in {home}\n"
+
+
+def test_down_ends_what_a_killed_stack_has_left(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mark = remains.mark(home / "logs" / "scheduler.log")
+    command = [sys.executable, "-c", "import signal; print('runs', flush=True); signal.pause()"]
+    with subprocess.Popen(command, env={**os.environ, **mark}, stdout=subprocess.PIPE, text=True) as left:
+        assert left.stdout is not None
+        assert left.stdout.readline() == "runs\n"
+        assert main(["down", "--home", str(home)]) == 0
+        assert left.wait(20) == -signal.SIGKILL
+    assert capsys.readouterr().out == f"ended what was left of a stack in {home} (processes: 1)\n"

@@ -58,6 +58,7 @@ async def test_starts_though_another_program_has_the_process_id_of_one_that_was_
         await until("PostgreSQL", lambda: postgres.answers(url), DEADLINE)
         assert not postgres.is_free(data)
         assert (data / "postmaster.pid").exists()
+    assert not await postgres.answers(url)
 
 
 @pytest.mark.parametrize("content", ["", "2147483646\n", "1\n"])

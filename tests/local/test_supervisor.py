@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 DEADLINE = 20.0  # seconds
 WAIT = "import signal; signal.pause()"
+# Starts a child in a session of its own, which says its id and kills the guard, and by that its parent.
+ORPHAN = (
+    "import os, signal, subprocess, sys\n"
+    "child = 'import os, signal; print(os.getpid(), flush=True); os.kill({}, 9); signal.pause()'\n"
+    "subprocess.Popen([sys.executable, '-c', child.format(os.getppid())], start_new_session=True)\n"
+    "signal.pause()"
+)
 NOTHING_YET = ("(nothing)", "(No such file or directory)")
 
 
@@ -73,20 +80,20 @@ async def test_a_log_goes_on_after_a_restart_and_begins_anew_with_a_start(tmp_pa
 
 async def test_nothing_of_a_part_whose_guard_was_killed_is_left_when_it_is_restarted(tmp_path: Path) -> None:
     """Its child, in a session of its own, would live on; what is to be restarted runs once."""
-    program = (
-        "import os, signal, subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], start_new_session=True)\n"
-        "print(child.pid, flush=True)\n"
-        "os.kill(os.getppid(), 9)\n"
-        "signal.pause()"
-    )
     async with Supervisor(tmp_path) as supervisor, asyncio.timeout(DEADLINE):
-        lives = part("lives", program)
+        lives = part("lives", ORPHAN)
         assert await supervisor.ended(await supervisor.start(lives)) == 137
         child = int(await written(supervisor.log("lives")))
-        assert remains.processes(supervisor.log("lives")) == {child}
+        assert child in remains.processes(supervisor.log("lives"))
         await supervisor.restart(part("lives", WAIT), 137)
         assert child not in remains.processes(tmp_path)
+
+
+async def test_nor_when_all_are_stopped(tmp_path: Path) -> None:
+    async with Supervisor(tmp_path) as supervisor, asyncio.timeout(DEADLINE):
+        await supervisor.ended(await supervisor.start(part("lives", ORPHAN)))
+        assert int(await written(supervisor.log("lives"))) in remains.processes(tmp_path)
+    assert remains.processes(tmp_path) == set()
 
 
 async def test_a_part_that_runs_once_must_succeed(tmp_path: Path) -> None:

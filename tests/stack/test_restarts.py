@@ -36,6 +36,7 @@ PARTS = {
     "scheduler": "airflow scheduler",
     "dag-processor": "airflow dag-processor",
     "triggerer": "airflow triggerer",
+    "sweeper": "kai_airflow.cli sweep",
 }
 EXAMPLE = "github-trainer.training-workflow"
 EVENT = push_event(11)

@@ -164,8 +164,13 @@ def test_what_holds_secrets_is_for_the_owner_alone(stack: Stack) -> None:
 
 
 def test_a_second_stack_in_its_home_is_refused(stack: Stack) -> None:
-    words = [*COMMAND, "up", "--dags", stack.dags, "--home", stack.home.path, "--port", "1"]
-    second = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)
+    second = subprocess.run(
+        [*COMMAND, "up", "--dags", stack.dags, "--home", stack.home.path],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
     assert second.returncode == 2
     assert f"a stack runs here already (process {os.getpid()})" in second.stderr
 
