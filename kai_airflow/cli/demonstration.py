@@ -15,7 +15,7 @@ from rich.console import Console
 from kai_airflow.cli import FOUND_WRONG
 from kai_airflow.cli.foreground import foreground
 from kai_airflow.cli.homes import HOME
-from kai_airflow.cli.outcome import Changes, by_start, show_log, show_published, table
+from kai_airflow.cli.outcome import TAIL, Changes, by_start, show_log, show_published, table
 from kai_airflow.cli.progress import reporter
 from kai_airflow.cli.up import DAGS, PORT, where
 from kai_airflow.demo.event import push_event
@@ -89,7 +89,7 @@ def _demonstrated(stack: Stack, console: Console) -> bool:
         console.print(table(tasks, manifests))
         for task in tasks:
             if task.state == "failed":
-                show_log(console, task, api.log(run, task.task_id, task.try_number))
+                show_log(console, task, api.log(run, task.task_id, task.try_number)[-TAIL:])
     if manifests.get(EXIT):
         show_published(console, EXIT, asyncio.run(published(stack.nats_url, manifests[EXIT])))
     return all(task.state == "success" for task in tasks)

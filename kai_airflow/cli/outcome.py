@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
+
+from kai_airflow.krt.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +63,7 @@ def counts(manifest: Mapping[str, Any] | None) -> tuple[int | None, int | None]:
 def show_log(console: Console, task: Task, lines: Sequence[str]) -> None:
     """The last lines of a failed task's log."""
     console.print(f"\nlast lines of {task.task_id}:", style="red")
-    for line in lines[-TAIL:]:
+    for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -67,7 +71,9 @@ def show_published(console: Console, process: str, payloads: Iterable[Any]) -> N
     """What a process has published."""
     for payload in payloads:
         console.print(f"published by {process}:")
-        console.print_json(data=payload, sort_keys=True)
+        text = json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False)
+        lines = (printable(line, len(line)) for line in text.split("\n"))
+        console.print(JSONHighlighter()("\n".join(lines)), soft_wrap=True)
 
 
 def _coloured(state: str | None) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict, deque
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from kai_airflow.cli import FOUND_WRONG
 from kai_airflow.cli.foreground import cancelled_by_signals, foreground
@@ -18,7 +18,7 @@ from kai_airflow.local.rehearsal import rehearse
 from kai_airflow.local.scratch import scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kai_airflow.local.airflow_api import Task
@@ -45,28 +45,44 @@ def perform(job: Job, images: Path, *, as_json: bool) -> int:
 
 
 class Terminal:
-    """Prints what it hears of a run, and remembers the last lines of each task."""
+    """Prints what it hears of a run, and remembers the last lines of each task's last try."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._changes = Changes(console)
-        self.last: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=TAIL))
+        self._over: set[str] = set()
+        self.last: defaultdict[str, list[str]] = defaultdict(list)
 
     def states(self, tasks: Sequence[Task]) -> None:
         """Print what has changed."""
         self._changes.show(by_start(tasks))
 
-    def line(self, task_id: str, text: str) -> None:
-        """Print a line."""
-        for line in readable(text):
-            self.last[task_id].append(line)
-            self._console.print(f"  {task_id:<16} [dim]│[/] {escape(line)}", highlight=False, soft_wrap=True)
+    def lines(self, task_id: str, lines: Sequence[str]) -> None:
+        """Print them."""
+        shown = readable(lines)
+        before = [] if task_id in self._over else self.last[task_id]
+        self._over.discard(task_id)
+        self.last[task_id] = [*before, *shown][-TAIL:]
+        self._print(task_id, shown)
+
+    def error(self, task_id: str, lines: Sequence[str]) -> None:
+        """Print it, but for what it quotes and is there already."""
+        known = {line.strip() for line in self.last[task_id]}
+        first, *more = readable(lines) or [""]
+        shown = [first, *(line for line in more if line.strip() not in known)]
+        self._over.add(task_id)
+        self.last[task_id] += shown
+        self._print(task_id, shown, "red")
+
+    def _print(self, task_id: str, lines: Sequence[str], style: str = "") -> None:
+        for line in lines:
+            shown = Text.assemble(f"  {task_id:<16} ", ("│", "dim"), " ", (line, style))
+            self._console.print(shown, soft_wrap=True)
 
 
-def readable(line: str) -> Iterator[str]:
-    """A line for people. What processes of KAI print is JSON: of that the level, the text and the traceback."""
-    for one in _record(line).splitlines():
-        yield printable(one, LONGEST)
+def readable(lines: Sequence[str]) -> list[str]:
+    """Lines for people. What processes of KAI print is JSON: of that the level, the text and the traceback."""
+    return [printable(one, LONGEST) for line in lines for one in _record(line).splitlines()]
 
 
 def _record(line: str) -> str:
@@ -86,7 +102,7 @@ def _show(result: Result, terminal: Terminal, console: Console) -> None:
     console.print(table(tasks, result.manifests))
     for task in tasks:
         if task.state == "failed":
-            show_log(console, task, list(terminal.last[task.task_id]))
+            show_log(console, task, terminal.last[task.task_id])
 
 
 def as_dict(job: Job, result: Result) -> dict[str, Any]:

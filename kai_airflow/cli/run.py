@@ -123,7 +123,9 @@ def _payload(given: str) -> Any:
         raise KaiAirflowError(
             f"--payload: not JSON: {where}: {error.msg}. Remedy: write JSON, as '{{\"a\": 1}}'."
         ) from error
-    except (ValueError, RecursionError, PayloadError) as error:
+    except RecursionError as error:
+        raise KaiAirflowError("--payload: nested too deeply for a message") from error
+    except (ValueError, PayloadError) as error:
         raise KaiAirflowError(f"--payload: {error}") from error
     return payload
 

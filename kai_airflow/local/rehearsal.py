@@ -83,8 +83,11 @@ class Audience(Protocol):
     def states(self, tasks: Sequence[Task]) -> None:
         """All tasks as they are now."""
 
-    def line(self, task_id: str, text: str) -> None:
-        """A line of a task's log."""
+    def lines(self, task_id: str, lines: Sequence[str]) -> None:
+        """Lines of a task's log."""
+
+    def error(self, task_id: str, lines: Sequence[str]) -> None:
+        """Why a task failed; it may quote lines of its log."""
 
 
 async def rehearse(job: Job, scratch: Scratch, images: Path, progress: Progress, audience: Audience) -> Result:
@@ -124,8 +127,10 @@ class _Ear:
         said = json.loads(line)
         if "refused" in said:
             raise StackError(said["refused"])
-        if "line" in said:
-            self._audience.line(said["task_id"], said["line"])
+        if "lines" in said:
+            self._audience.lines(said["task_id"], said["lines"])
+        if "error" in said:
+            self._audience.error(said["task_id"], said["error"])
         if "tasks" in said:
             self._audience.states(_tasks(said))
         if "state" in said:

@@ -8,7 +8,8 @@ logging) is then its own. ``python -m kai_airflow.rehearsal FOLDER`` finds in th
 - ``events``: a FIFO, into which it writes lines of JSON, each one of
 
   - ``{"tasks": [{"task_id", "state", "try_number", "start", "duration"}, ...]}`` when a task starts or ends
-  - ``{"task_id": ..., "line": ...}``: a line of a task's log, with secrets masked
+  - ``{"task_id": ..., "lines": [...]}``, of a task's log, and ``{"task_id": ..., "error": [...]}``, why it failed, line
+    by line; secrets are masked
   - ``{"state": ..., "run_id": ..., "tasks": [...], "manifests": {task_id: ...}}``, the last: how the run ended
   - ``{"refused": message}``, the only one: Airflow can't make a DAG of the workflow
 

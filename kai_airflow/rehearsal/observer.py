@@ -17,7 +17,7 @@ import kai_airflow
 from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from structlog.typing import EventDict
@@ -49,8 +49,7 @@ class Observer:
     @hookimpl
     def on_task_instance_failed(self, error: BaseException | str | None) -> None:
         """It failed, for good or until its retry."""
-        for line in _lines(error):
-            self._say(line)
+        self._say("error", _text(error))
         self._tell_states()
 
     def hear(self, _logger: object, _method: str, event: EventDict) -> EventDict:
@@ -59,13 +58,12 @@ class Observer:
         Airflow and its libraries log much that says nothing of a workflow: it stays in Airflow's log.
         """
         if str(event.get("pathname")).startswith(PACKAGE):
-            for line in str(event["event"]).splitlines():
-                self._say(line)
+            self._say("lines", str(event["event"]))
         return event
 
-    def _say(self, line: str) -> None:
-        masked = mask_logs(None, "", {"event": line})["event"]
-        self._tell({"task_id": self._current, "line": masked})
+    def _say(self, what: str, text: str) -> None:
+        masked = mask_logs(None, "", {"event": text})["event"]
+        self._tell({"task_id": self._current, what: masked.splitlines()})
 
     def _tell_states(self) -> None:
         with create_session() as session:
@@ -84,8 +82,8 @@ def described(task: TaskInstance) -> dict[str, Any]:
     }
 
 
-def _lines(error: BaseException | str | None) -> Iterator[str]:
+def _text(error: BaseException | str | None) -> str:
     """What the user has to know; where it is our fault, or Airflow's, what a developer has to."""
     if isinstance(error, BaseException) and not isinstance(error, (KaiAirflowError, AirflowException)):
-        error = "".join(traceback.format_exception(error))
-    yield from str(error).splitlines()
+        return "".join(traceback.format_exception(error))
+    return str(error)
