@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ WELL = frozenset({"success", "skipped"})
 
 def perform(job: Job, images: Path, *, as_json: bool) -> int:
     """Run the job and show it. Returns 0 when every task succeeded or was skipped, else 1."""
+    _escape_what_is_not_encodable()
     console = Console(stderr=as_json)
     terminal = Terminal(console)
     with foreground(), scratch(FOLDER) as folder:
@@ -42,6 +45,13 @@ def perform(job: Job, images: Path, *, as_json: bool) -> int:
         for process, payloads in result.published.items():
             show_published(console, process, payloads)
     return 0 if all(task.state in WELL for task in result.tasks) else FOUND_WRONG
+
+
+def _escape_what_is_not_encodable() -> None:
+    """A process may print any character: none that the terminal's encoding lacks ends the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a test's needn't be one
+            stream.reconfigure(errors="backslashreplace")
 
 
 class Terminal:

@@ -38,7 +38,7 @@ IMAGES = {
 class Run:
     """A running `kai-airflow run`, whose temporary files, home and current folder are the test's own."""
 
-    def __init__(self, folder: Path, *arguments: str | Path) -> None:
+    def __init__(self, folder: Path, *arguments: str | Path, **environment: str) -> None:
         self.folder = folder
         folder.mkdir()
         self.process = subprocess.Popen(
@@ -47,7 +47,7 @@ class Run:
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env={**os.environ, "TMPDIR": str(folder), "HOME": str(folder)},
+            env={**os.environ, "TMPDIR": str(folder), "HOME": str(folder), **environment},
             start_new_session=True,
         )
         self.seen: list[int] = []
@@ -81,11 +81,11 @@ class Run:
 
 @pytest.fixture
 def start_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    """Starts `kai-airflow run` with these arguments; each must leave nothing."""
+    """Starts `kai-airflow run` with these arguments and additions to the environment; each must leave nothing."""
     started: list[Run] = []
 
-    def start(*arguments: str | Path) -> Run:
-        started.append(Run(tmp_path / f"run-{len(started)}", *arguments))
+    def start(*arguments: str | Path, **environment: str) -> Run:
+        started.append(Run(tmp_path / f"run-{len(started)}", *arguments, **environment))
         return started[-1]
 
     yield start
@@ -136,10 +136,10 @@ def test_a_channel_on_which_nothing_was_published_skips_its_task(start_run: Call
     )
     payload = tmp_path / "payload.json"
     payload.write_text('{"größe": 1}')
-    code, out, err = start_run(file, "--payload", f"@{payload}").end()
+    code, out, err = start_run(file, "--payload", f"@{payload}", PYTHONIOENCODING="ascii").end()
     assert (code, err) == (0, "")
     assert "right            skipped" in out
-    assert '"größe": 1' in out[out.index("published by exit:") :]
+    assert '"gr\\xf6\\xdfe": 1' in out[out.index("published by exit:") :]
 
 
 def test_a_failing_process_is_retried_and_its_last_lines_are_shown_without_secrets(
