@@ -15,7 +15,6 @@ import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kai_airflow.local import airflow, cluster, nats, ports
@@ -23,6 +22,7 @@ from kai_airflow.local.airflow_api import Task
 from kai_airflow.local.environment import basis
 from kai_airflow.local.errors import StackError
 from kai_airflow.local.home import Home, write_private
+from kai_airflow.local.keeper import Keeper, Service
 from kai_airflow.local.published import published
 from kai_airflow.local.supervisor import Part, Supervisor
 from kai_airflow.local.waiting import first, together, until
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from kai_airflow.local.keeper import Probe
     from kai_airflow.local.progress import Progress
     from kai_airflow.local.scratch import Scratch
 
@@ -97,9 +98,14 @@ async def rehearse(job: Job, scratch: Scratch, images: Path, progress: Progress,
     """
     home, ear = Home(scratch.path), _Ear(audience)
     home.make()
-    async with Supervisor(home.logs, keep=(scratch.lock,)) as supervisor:
-        stage = _Stage(supervisor, home, ports.free(1)[0], secrets.token_hex(16), basis(os.environ), progress)
-        await first(stage.run(job, images, ear), supervisor.death())
+    nats_port, kubernetes_port = ports.free(2)
+    async with (
+        Supervisor(home.logs, keep=(scratch.lock,)) as supervisor,
+        Keeper(supervisor, progress) as keeper,  # never settled: a part that ends, ends the run
+    ):
+        password = secrets.token_hex(16)
+        stage = _Stage(supervisor, keeper, home, nats_port, kubernetes_port, password, basis(os.environ), progress)
+        await first(stage.run(job, images, ear), keeper.death())
         return await _result(ear.last, job.exits, stage.nats_url)
 
 
@@ -146,15 +152,17 @@ class _Stage:
     """The parts of one run."""
 
     supervisor: Supervisor
+    keeper: Keeper
     home: Home
-    port: int
+    nats: int
+    kubernetes: int
     password: str
     basis: Mapping[str, str]
     progress: Progress
 
     @property
     def nats_url(self) -> str:
-        return nats.url(self.port, self.password)
+        return nats.url(self.nats, self.password)
 
     async def run(self, job: Job, images: Path, ear: _Ear) -> None:
         try:
@@ -164,16 +172,17 @@ class _Stage:
             self.progress.healthy()
 
     async def _nats(self) -> None:
-        with self._reported(nats.NAME):
-            await self.supervisor.start(nats.part(self.home.nats, self.port, self.password, self.basis, NATS))
-            await until(nats.NAME, partial(nats.answers, self.nats_url), SOON)
+        part = nats.part(self.home.nats, self.nats, self.password, self.basis, NATS)
+        await self._begin(part, lambda: nats.answers(self.nats_url))
 
     async def _kubernetes(self, images: Path) -> None:
-        home = self.home
-        with self._reported(cluster.NAME):
-            part = cluster.part(home.kubernetes, home.kubeconfig, images, self.basis, KUBERNETES)
-            await self.supervisor.start(part)
-            await until(cluster.NAME, partial(cluster.answers, home.kubeconfig), SOON)
+        part = cluster.part(self.home.kubernetes, self.kubernetes, images, self.basis, KUBERNETES)
+        await self._begin(part, lambda: cluster.answers(self.home.kubeconfig))
+
+    async def _begin(self, part: Part, well: Probe) -> None:
+        with self._reported(part.name):
+            await self.keeper.start(Service(part, lambda _: well()))
+            await until(part.name, well, SOON)
 
     async def _airflow(self, job: Job, ear: _Ear) -> None:
         self._hand_over(job)
@@ -218,7 +227,7 @@ class _Stage:
             "AIRFLOW_HOME": str(self.home.airflow),
             **airflow.as_variables(SETTINGS),
             **airflow.as_variables(own),
-            **airflow.connections(self.home, self.port, self.password),
+            **airflow.connections(self.home, self.nats, self.password),
         }
 
     @contextmanager
