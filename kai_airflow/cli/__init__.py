@@ -13,13 +13,14 @@ from kai_airflow.errors import KaiAirflowError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("up", "down", "logs", "demo", "validate", "compile", "sweep")
+COMMANDS = ("up", "down", "logs", "demo", "run", "validate", "compile", "sweep")
 FOUND_WRONG = 1  # what was looked at is wrong, or ended wrongly
 CANNOT = 2  # the command can't do what it was asked to
 INTERRUPTED = 130  # by Ctrl-C, as shells have it
 EXAMPLES = """\
 examples:
   kai-airflow demo                        run the example of KAI's README, end to end, on this machine
+  kai-airflow run dags/p/krt.yaml         one run of a workflow, in seconds, the result on the terminal
   kai-airflow up --dags ./dags            an Airflow on this machine; each krt.yaml in ./dags is a DAG
   kai-airflow logs scheduler -f           what its scheduler prints, and goes on to print
   kai-airflow down                        stop it, from any terminal

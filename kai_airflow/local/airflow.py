@@ -85,14 +85,14 @@ def environment(basis: Mapping[str, str], home: Home, secrets: Secrets, addresse
     return {
         **basis,
         "AIRFLOW_HOME": str(home.airflow),
-        **_variables(SETTINGS),
-        **_variables(_settings(home, secrets, addresses)),
-        "AIRFLOW_CONN_KUBERNETES_DEFAULT": _kubernetes_connection(home),
-        "AIRFLOW_CONN_NATS_DEFAULT": _nats_connection(secrets, addresses),
+        **as_variables(SETTINGS),
+        **as_variables(_settings(home, secrets, addresses)),
+        **connections(home, addresses.nats, secrets.nats),
     }
 
 
-def _variables(settings: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def as_variables(settings: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Airflow's configuration, by section and key, as its environment variables."""
     return {
         f"AIRFLOW__{section.upper()}__{key.upper()}": value
         for section, options in settings.items()
@@ -131,14 +131,14 @@ def _bundles(dags: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _kubernetes_connection(home: Home) -> str:
+def connections(home: Home, port: int, password: str) -> dict[str, str]:
+    """What tasks talk to, as environment variables: the local Kubernetes API, and NATS on this port."""
     extra = {"kube_config_path": str(home.kubeconfig), "namespace": "default"}
-    return json.dumps({"conn_type": "kubernetes", "extra": extra})
-
-
-def _nats_connection(secrets: Secrets, addresses: Addresses) -> str:
-    where = {"conn_type": "nats", "host": ports.HOST, "port": addresses.nats}
-    return json.dumps({**where, "login": nats.USER, "password": secrets.nats})
+    where = {"conn_type": "nats", "host": ports.HOST, "port": port}
+    return {
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps({"conn_type": "kubernetes", "extra": extra}),
+        "AIRFLOW_CONN_NATS_DEFAULT": json.dumps({**where, "login": nats.USER, "password": password}),
+    }
 
 
 def database_url(secrets: Secrets, port: int, driver: str = "postgresql") -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from kai_airflow.cli.demonstration import fresh_home, table
+from kai_airflow.cli.demonstration import fresh_home
 from kai_airflow.cli.homes import HOME
+from kai_airflow.cli.outcome import table
 from kai_airflow.cli.progress import reporter
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.local.airflow_api import Task

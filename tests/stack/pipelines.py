@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.cli.demonstration import published
+from kai_airflow.local.published import published
 from tests.stack.krts import add_images, krt, process
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import httpx
 import pytest
 import yaml
 
-from kai_airflow.cli.demonstration import published
 from kai_airflow.demo.event import expected, push_event
 from kai_airflow.local import guard, nats, remains
+from kai_airflow.local.published import published
 from tests.stack.conftest import COMMAND, command, starting
 from tests.stack.krts import install_examples
 

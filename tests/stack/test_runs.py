@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kubernetes import client, config
 
-from kai_airflow.cli.demonstration import published
 from kai_airflow.demo.event import expected, push_event
+from kai_airflow.local.published import published
 from tests.stack.krts import add_images, install_examples, krt, process
 
 if TYPE_CHECKING:

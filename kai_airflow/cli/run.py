@@ -1,0 +1,169 @@
+"""``kai-airflow run``: a workflow once, without a scheduler."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from kai_airflow.cli import CANNOT
+from kai_airflow.errors import KaiAirflowError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from kai_airflow.local.rehearsal import Job
+    from kai_airflow.plan import Plan, Workflow
+
+SUMMARY = "run a workflow of a KRT file once on this machine, without a scheduler"
+EPILOG = """\
+One task runs at a time, by Airflow's own `dag.test`. A task that fails is tried again as often as x-airflow.retries
+says, one second later where x-airflow.retry_delay says nothing. Nothing is kept.
+Exit codes: 0 all tasks succeeded or were skipped, 1 the run failed, 2 it can't be run, 130 interrupted.
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("file", metavar="FILE", help="a KRT file")
+    parser.add_argument("--workflow", metavar="NAME", help="where the file has several")
+    parser.add_argument("--trigger", metavar="NAME", help="whose request it is, where the workflow has several")
+    parser.add_argument(
+        "--payload",
+        metavar="JSON",
+        default="null",
+        help="of the request; @FILE reads it from a file, - from standard input (null)",
+    )
+    parser.add_argument(
+        "--images", metavar="FILE", type=Path, help="the commands for images (images.yaml beside FILE or above it)"
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output, all else elsewhere")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the workflow: 0 when every task succeeded or was skipped, 1 otherwise, 2 for what can't be run."""
+    from kai_airflow.local import programs
+
+    programs.require_extra()  # what is imported below needs it
+
+    from kai_airflow import krt
+    from kai_airflow.cli import validate
+    from kai_airflow.plan import compile_product
+
+    if Path(args.file).is_dir():
+        raise KaiAirflowError(f"{args.file} is a folder: name a krt.yaml in it")
+    # The product may be named by the file's real folder, whatever the current one; resolve() would follow links.
+    path = Path(os.path.abspath(args.file))  # noqa: PTH100
+    report = krt.load(path, PurePath(path))
+    if report.product is None:
+        args.files, args.format = [args.file], "json" if args.json else "text"
+        validate.run(args)
+        return CANNOT
+    workflow = _workflow(compile_product(report.product), args.workflow)
+    return _run(args, path, workflow)
+
+
+def _run(args: argparse.Namespace, path: Path, workflow: Workflow) -> int:
+    from kai_airflow.cli.rehearsal import perform
+
+    images = args.images or _images(path)
+    _require_images(images, workflow)
+    return perform(_job(args, path, workflow), images, as_json=args.json)
+
+
+def _job(args: argparse.Namespace, path: Path, workflow: Workflow) -> Job:
+    from kai_airflow.local.rehearsal import Job
+
+    trigger = _chosen("trigger", args.trigger, [trigger.name for trigger in workflow.triggers])
+    return Job(
+        document=path.read_bytes(),
+        path=str(path),
+        dag_id=workflow.dag_id,
+        conf={"payload": _payload(args.payload), "trigger": trigger},
+        exits=[process.name for process in workflow.processes if process.type == "exit"],
+    )
+
+
+def _workflow(plan: Plan, named: str | None) -> Workflow:
+    chosen = _chosen("workflow", named, [workflow.name for workflow in plan.workflows])
+    (workflow,) = [workflow for workflow in plan.workflows if workflow.name == chosen]
+    if workflow.mode == "stream":
+        raise KaiAirflowError(
+            f"workflow {workflow.name!r} streams: its processes are long-lived, and not tasks of a run. "
+            "Remedy: to run them as tasks, set x-airflow: {mode: batch} in the workflow."
+        )
+    return workflow
+
+
+def _chosen(kind: str, named: str | None, names: Sequence[str]) -> str:
+    """The one that is named, or the only one there is."""
+    from kai_airflow.krt.wording import choice, listed, quoted
+
+    if named is None and len(names) > 1:
+        raise KaiAirflowError(f"there are {len(names)} {kind}s. Remedy: name one with --{kind}: {listed(names)}.")
+    if named is not None and named not in names:
+        raise KaiAirflowError(f"no {kind} {quoted(named)}. Remedy: {choice(named, names)}")
+    return named or names[0]
+
+
+def _payload(given: str) -> Any:
+    """The payload, as the conf of a run has it."""
+    from kai_airflow.messaging.codec import pack
+    from kai_airflow.messaging.errors import PayloadError
+
+    try:
+        payload = json.loads(_text(given))
+        pack(payload)  # tells what a message can't carry, and where it is
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise KaiAirflowError(
+            f"--payload: not JSON: {where}: {error.msg}. Remedy: write JSON, as '{{\"a\": 1}}'."
+        ) from error
+    except RecursionError as error:
+        raise KaiAirflowError("--payload: nested too deeply for a message") from error
+    except (ValueError, PayloadError) as error:
+        raise KaiAirflowError(f"--payload: {error}") from error
+    return payload
+
+
+def _text(given: str) -> str | bytes:
+    if given == "-":
+        return sys.stdin.buffer.read()
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_bytes()
+    except OSError as error:
+        raise KaiAirflowError(f"--payload: {given[1:]}: {error.strerror}. Remedy: name a file of JSON.") from error
+
+
+def _images(file: Path) -> Path:
+    """The nearest images.yaml: a KRT stands in or below the dags folder, which has it at its root."""
+    from kai_airflow.local.cluster import IMAGES
+
+    for folder in file.parents:
+        if (folder / IMAGES).is_file():
+            return folder / IMAGES
+    raise KaiAirflowError(
+        f"no {IMAGES} in {file.parent} or above it. Remedy: write one, which names the command that stands for each "
+        "image, as [python, ./program.py]; or name it with --images."
+    )
+
+
+def _require_images(images: Path, workflow: Workflow) -> None:
+    """Raise where an image has no command: its task would wait for one as long as start_timeout says."""
+    from kai_airflow.local.kubernetes.images import ImageMap
+    from kai_airflow.local.kubernetes.pods import Container
+    from kai_airflow.local.kubernetes.status import NotReadyError
+
+    known = ImageMap(images)
+    for process in workflow.processes:
+        if process.type != "trigger":
+            try:
+                known.command(Container(name=process.name, image=process.image))
+            except NotReadyError as error:
+                raise KaiAirflowError(f"process {process.name}: {error}") from error
