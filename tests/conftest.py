@@ -81,6 +81,11 @@ class NatsServer:
         """End the server as a crash would."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Have the server do nothing from now on; ``kill`` still ends it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def restart(self, config: str) -> None:
         """Crash and start again with another configuration."""
         self.kill()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,12 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError
 
 from kai_airflow.messaging import codec
-from kai_airflow.messaging.errors import ExpiredError, FedTwiceError, MessagingError, translated
+from kai_airflow.messaging.errors import ExpiredError, FedTwiceError, translated
 from kai_airflow.messaging.plain import PlainRequests
 from kai_airflow.messaging.reading import SOURCE, identity, messages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from nats.js.api import RawStreamMsg
 
@@ -35,22 +35,10 @@ _WRONG_LAST_SEQUENCE = 10071
 _HEADERS_ROOM = 256
 
 
-@asynccontextmanager
-async def opened_input(connection: Connection, of: Try) -> AsyncIterator[None]:
-    """The consumer that the process binds to, while the block lasts. Enter before feeding: it delivers what is new."""
-    await open_input(connection, of)
-    try:
-        yield
-    finally:
-        # One that stays because NATS is gone, or this process, goes by itself after IDLE_SECONDS.
-        with suppress(MessagingError):
-            await close_input(connection, of)
-
-
 async def open_input(connection: Connection, of: Try) -> None:
-    """Make the consumer that the process binds to, with one message at a time (``max_ack_pending``).
+    """Make the consumer that the process binds to, before feeding: it delivers what is new.
 
-    The Python SDK shares state between messages in hand.
+    One message at a time (``max_ack_pending``): the Python SDK shares state between messages in hand.
     """
     config = ConsumerConfig(
         durable_name=of.consumer,

@@ -34,7 +34,11 @@ PROCESS = Process(
     feeds=(),
     replies=(),
     retries=None,
+    retry_delay=None,
     start_timeout=None,
+    execution_timeout=None,
+    on_message_error="fail",
+    deferrable=None,
 )
 WORKFLOW = Workflow(
     dag_id=names.dag_id("shop", "train"),
@@ -94,7 +98,7 @@ def test_a_configured_service_replaces_the_placeholders_key_by_key() -> None:
 
 def test_a_config_value_arrives_as_that_very_text() -> None:
     owner = kube.PodReference("p", "ns", "uid")
-    secret = kube.secret("splitter", TRY_ID, owner, app_config())
+    secret = kube.secret("splitter", TRY_ID, owner, app_config(), None)
     read = yaml.safe_load(secret["stringData"]["app.yaml"])
     assert read["centralized_configuration"]["process"]["config"] == {"key": NASTY, "n": "1.50"}
 
@@ -103,13 +107,13 @@ def test_a_config_value_arrives_as_that_very_text() -> None:
 def test_text_that_reads_like_a_number_is_quoted_for_readers_of_another_yaml(value: str) -> None:
     """The Go SDK's reader takes plain ``1e3`` for a number."""
     config = app_config(replace(PROCESS, config={"k": value}))
-    secret = kube.secret("splitter", TRY_ID, kube.PodReference("p", "ns", "uid"), config)
+    secret = kube.secret("splitter", TRY_ID, kube.PodReference("p", "ns", "uid"), config, None)
     assert f'"k": "{value}"' in secret["stringData"]["app.yaml"]
 
 
 def test_the_secret_goes_with_its_pod_and_the_pod_waits_for_its_secret() -> None:
     pod = kube.pod(WORKFLOW, PROCESS, TRY_ID)
-    secret = kube.secret("splitter", TRY_ID, kube.PodReference("p", "ns", "uid-1"), app_config())
+    secret = kube.secret("splitter", TRY_ID, kube.PodReference("p", "ns", "uid-1"), app_config(), "[]")
     assert secret["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
     (volume,) = pod["spec"]["volumes"]
     assert volume["secret"] == {"secretName": secret["metadata"]["name"]}
@@ -153,3 +157,25 @@ def test_a_gpu_comes_with_its_node_and_tolerations() -> None:
     assert resources["requests"]["nvidia.com/gpu"] == resources["limits"]["nvidia.com/gpu"] == "1"
     assert spec["nodeSelector"] == {"konstellation.io/gpu": "true", "disk": "ssd"}
     assert [toleration["key"] for toleration in spec["tolerations"]] == ["konstellation.io/gpu", "nvidia.com/gpu"]
+
+
+def test_requests_come_from_the_pods_secret_where_they_fit() -> None:
+    (container,) = kube.pod(WORKFLOW, PROCESS, TRY_ID)["spec"]["containers"]
+    (requests,) = [one for one in container["env"] if one["name"] == "KAI_REQUESTS"]
+    reference = requests["valueFrom"]["secretKeyRef"]
+    owner = kube.PodReference("p", "ns", "uid")
+    fitting = kube.secret("splitter", TRY_ID, owner, app_config(), "[1]")
+    assert fitting["metadata"]["name"] == reference["name"]
+    assert fitting["stringData"][reference["key"]] == "[1]"
+    assert reference["optional"] is True
+    assert reference["key"] not in kube.secret("splitter", TRY_ID, owner, app_config(), None)["stringData"]
+
+
+def test_the_names_of_pods_that_share_a_task_fit_too() -> None:
+    assert len(kube.object_name("a" * 20, f"{TRY_ID}-9999")) <= 63
+
+
+def test_a_pod_says_which_task_it_works_for_and_others_say_nothing() -> None:
+    task = kube.TaskName("shop.train", "manual__2026-01-01T00:00:00.000000+00:00", "splitter")
+    assert kube.task_of(kube.task_annotations(task)) == task
+    assert kube.task_of({"kai-airflow/dag_id": "shop.train"}) is None

@@ -14,7 +14,7 @@ from kai_airflow.messaging.codec import MessageType
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.drain import draining
 from kai_airflow.messaging.errors import NatsUnavailableError, ServerRestartedError
-from kai_airflow.messaging.feed import Fed, feed, open_input
+from kai_airflow.messaging.feed import feed, open_input
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Source, Try
 from kai_airflow.plan import names
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.messaging.drain import Drain
+    from kai_airflow.messaging.feed import Share
+    from kai_airflow.messaging.outputs import Complaint
     from tests.conftest import NatsServer
 
 STREAM = names.run_stream("shop", "train")
@@ -35,7 +37,7 @@ def new_try(process: str = "training") -> Try:
     return Try(STREAM, str(uuid.uuid4()), process)
 
 
-async def fed_try(connection: Connection, count: int) -> tuple[Try, Fed]:
+async def fed_try(connection: Connection, count: int) -> tuple[Try, Share]:
     await ensure_run_stream(connection.js, STREAM)
     upstream, of = new_try("splitter"), new_try()
     wanted = []
@@ -44,7 +46,12 @@ async def fed_try(connection: Connection, count: int) -> tuple[Try, Fed]:
         ack = await connection.js.publish(upstream.output, codec.encode(message, 1 << 20))
         wanted.append(Source(ack.seq, upstream.output))
     await open_input(connection, of)
-    return of, await feed(connection, of, wanted)
+    (share,) = await feed(connection, [of], wanted)
+    return of, share
+
+
+def complaints(drain: Drain) -> list[Complaint]:
+    return [output.complaint for output in drain.outputs if output.complaint]
 
 
 @asynccontextmanager
@@ -71,9 +78,9 @@ async def until_finished(drain: Drain) -> None:
         await drain.settled()
 
 
-async def test_outputs_and_errors_of_each_channel_end_up_in_the_manifest(connection: Connection) -> None:
-    of, fed = await fed_try(connection, 3)
-    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
+async def test_outputs_and_errors_of_each_channel_are_read_in_their_order(connection: Connection) -> None:
+    of, share = await fed_try(connection, 3)
+    async with draining(connection, share, connection.server_id) as drain, process_of(connection, of) as received:
         first = await publish(connection, of, "request-0", "go")
         await (await received.get()).ack()
         second = await publish(connection, of, "request-1", "features.hot.new")
@@ -82,43 +89,41 @@ async def test_outputs_and_errors_of_each_channel_end_up_in_the_manifest(connect
         await (await received.get()).ack()
         await publish(connection, of, "request-2", error="no such thing")
         await until_finished(drain)
-    manifest = drain.manifest()
-    assert {name: channel.sequences for name, channel in manifest.channels.items()} == {
-        "go": (first,),
-        "features.hot.new": (second,),
-        "": (third,),
-    }
-    assert (manifest.fed, manifest.good, manifest.bad) == (3, 2, 1)
-    assert [(c.request_id, c.text) for c in drain.complaints] == [("request-2", "no such thing")]
+    assert [(o.sequence, o.channel, o.request_id) for o in drain.outputs if not o.complaint] == [
+        (first, "go", "request-0"),
+        (second, "features.hot.new", "request-1"),
+        (third, "", "request-1"),
+    ]
+    assert [(c.request_id, c.text) for c in complaints(drain)] == [("request-2", "no such thing")]
 
 
 async def test_an_error_that_comes_after_the_last_ack_is_not_missed(connection: Connection) -> None:
     """The SDKs ack first and publish the error then (KAI reference, section 4)."""
-    of, fed = await fed_try(connection, 1)
-    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
+    of, share = await fed_try(connection, 1)
+    async with draining(connection, share, connection.server_id) as drain, process_of(connection, of) as received:
         await (await received.get()).ack_sync()
         assert (await drain.progress()).finished
         settled = asyncio.create_task(drain.settled())
         await publish(connection, of, "request-0", error="late")
         await settled
-    assert [c.text for c in drain.complaints] == ["late"]
+    assert [c.text for c in complaints(drain)] == ["late"]
 
 
 async def test_nothing_of_another_try_is_taken_for_ours(connection: Connection) -> None:
-    of, fed = await fed_try(connection, 1)
+    of, share = await fed_try(connection, 1)
     other = new_try()
-    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
+    async with draining(connection, share, connection.server_id) as drain, process_of(connection, of) as received:
         await publish(connection, other, "stranger")
         await (await received.get()).ack()
         await until_finished(drain)
-    assert drain.manifest().published == 0
+    assert drain.outputs == []
 
 
 async def test_progress_tells_whether_a_process_has_subscribed_and_what_it_has_yet_to_ack(
     connection: Connection,
 ) -> None:
-    of, fed = await fed_try(connection, 2)
-    async with draining(connection, of, fed) as drain:
+    of, share = await fed_try(connection, 2)
+    async with draining(connection, share, connection.server_id) as drain:
         before = await drain.progress()
         assert not before.started
         assert not before.finished
@@ -134,15 +139,15 @@ async def test_progress_tells_whether_a_process_has_subscribed_and_what_it_has_y
 async def test_a_try_is_never_finished_right_after_its_feed(connection: Connection) -> None:
     """The server counts what is pending a moment late."""
     for _ in range(100):
-        of, fed = await fed_try(connection, 1)
-        async with draining(connection, of, fed) as drain:
+        _, share = await fed_try(connection, 1)
+        async with draining(connection, share, connection.server_id) as drain:
             assert not (await drain.progress()).finished
 
 
 async def test_an_ack_wakes_who_waits_for_a_change(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kai_airflow.messaging.drain._TICK_SECONDS", 3600)
-    of, fed = await fed_try(connection, 1)
-    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
+    of, share = await fed_try(connection, 1)
+    async with draining(connection, share, connection.server_id) as drain, process_of(connection, of) as received:
         message = await received.get()
         waiting = asyncio.create_task(drain.changed())
         await message.ack()
@@ -151,22 +156,23 @@ async def test_an_ack_wakes_who_waits_for_a_change(connection: Connection, monke
 
 
 async def test_what_cannot_be_read_counts_as_an_error_of_its_process(connection: Connection) -> None:
-    of, fed = await fed_try(connection, 1)
-    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
+    of, share = await fed_try(connection, 1)
+    async with draining(connection, share, connection.server_id) as drain, process_of(connection, of) as received:
         await connection.js.publish(of.output, b"\x1f\x8bbroken")
         await (await received.get()).ack()
         await until_finished(drain)
-    assert "can't be read" in drain.complaints[0].text
-    assert drain.manifest().channels == {}
+    (output,) = drain.outputs
+    assert not output.readable
+    assert "can't be read" in complaints(drain)[0].text
 
 
 async def test_an_errors_text_is_bounded_and_on_one_line(connection: Connection) -> None:
-    of, fed = await fed_try(connection, 1)
-    async with draining(connection, of, fed) as drain, process_of(connection, of) as received:
+    of, share = await fed_try(connection, 1)
+    async with draining(connection, share, connection.server_id) as drain, process_of(connection, of) as received:
         await publish(connection, of, "id\nforged", error="first\nrequest other: forged " + "x" * 10_000)
         await (await received.get()).ack()
         await until_finished(drain)
-    (complaint,) = drain.complaints
+    (complaint,) = complaints(drain)
     assert complaint.request_id == "id\\nforged"
     assert complaint.text.startswith("first\\nrequest other: forged xxx")
     assert complaint.text.endswith("more characters)")
@@ -176,12 +182,27 @@ async def test_an_errors_text_is_bounded_and_on_one_line(connection: Connection)
 async def test_a_restarted_server_breaks_the_try(nats_server: NatsServer) -> None:
     """Acks of the last moments before a crash are forgotten (design, section 3)."""
     async with connect(nats_server.url, name="test") as connection:
-        of, fed = await fed_try(connection, 1)
-        async with draining(connection, of, fed) as drain:
+        _, share = await fed_try(connection, 1)
+        async with draining(connection, share, connection.server_id) as drain:
             nats_server.kill()
             nats_server.start()
             with pytest.raises(ServerRestartedError, match="training"):
                 await until_reachable(drain)
+
+
+async def test_a_question_that_a_crash_swallows_is_asked_again(nats_server: NatsServer) -> None:
+    async with connect(nats_server.url, name="test") as connection:
+        _, share = await fed_try(connection, 1)
+        before = connection.server_id
+        async with draining(connection, share, before) as drain:
+            nats_server.pause()
+            asking = asyncio.create_task(drain.progress())
+            await asyncio.sleep(0)
+            nats_server.kill()
+            nats_server.start()
+            async with asyncio.timeout(8):  # JetStream's own answer may take ten
+                with pytest.raises(ServerRestartedError):
+                    await asking
 
 
 async def until_reachable(drain: Drain) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import BadMessageError, ExpiredError, FedTwiceError, MessageTooLargeError
-from kai_airflow.messaging.feed import Fed, close_input, feed, open_input, opened_input, publish_first
+from kai_airflow.messaging.feed import Share, close_input, fed, feed, open_input, pass_on, publish_first
+from kai_airflow.messaging.outputs import published as outputs_of
 from kai_airflow.messaging.streams import ensure_run_stream
-from kai_airflow.messaging.tries import Channel, Manifest, Source, Try, sources
+from kai_airflow.messaging.tries import Manifest, Source, Try, sources
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ async def published(connection: Connection, of: Try, *messages: codec.Message, c
     return found
 
 
+async def feed_one(connection: Connection, of: Try, wanted: list[Source]) -> Share:
+    """Feed a try that has no other beside it."""
+    (share,) = await feed(connection, [of], wanted)
+    return share
+
+
 async def fed_texts(connection: Connection, of: Try) -> list[str]:
     """The request ids on a try's input, in their order."""
     state = (await connection.js.stream_info(STREAM, subjects_filter=of.input)).state
@@ -65,32 +72,35 @@ async def upstream(connection: Connection) -> Try:
 async def test_messages_are_copied_in_their_order(connection: Connection, upstream: Try) -> None:
     wanted = await published(connection, upstream, *[message(str(n)) for n in range(20)])
     of = new_try("training")
-    assert (await feed(connection, of, wanted)).count == 20
+    assert (await feed_one(connection, of, wanted)).count == 20
     assert await fed_texts(connection, of) == [str(n) for n in range(20)]
 
 
 async def test_feeding_again_feeds_nothing_twice(connection: Connection, upstream: Try) -> None:
     wanted = await published(connection, upstream, *[message(str(n)) for n in range(5)])
     of = new_try("training")
-    first = await feed(connection, of, wanted)
-    assert await feed(connection, of, wanted) == first == Fed(5, wanted[-1].sequence + 5)
+    first = await feed_one(connection, of, wanted)
+    again = await feed_one(connection, of, wanted)
+    assert again.inputs == first.inputs == (await fed(connection, of)).inputs
+    assert [one.source for one in again.inputs] == [source.sequence for source in wanted]
+    assert again.requests.text == first.requests.text
     assert await fed_texts(connection, of) == ["0", "1", "2", "3", "4"]
 
 
 async def test_an_interrupted_feed_goes_on_where_it_stopped(connection: Connection, upstream: Try) -> None:
     wanted = await published(connection, upstream, *[message(str(n)) for n in range(5)])
     of = new_try("training")
-    await feed(connection, of, wanted[:2])
-    await feed(connection, of, wanted)
+    await feed_one(connection, of, wanted[:2])
+    await feed_one(connection, of, wanted)
     assert await fed_texts(connection, of) == ["0", "1", "2", "3", "4"]
 
 
 async def test_two_feeders_of_one_try_never_feed_a_message_twice(connection: Connection, upstream: Try) -> None:
     wanted = await published(connection, upstream, *[message(str(n)) for n in range(50)])
     of = new_try("training")
-    ends = await asyncio.gather(*[feed(connection, of, wanted) for _ in range(3)], return_exceptions=True)
-    assert all(isinstance(end, Fed | FedTwiceError) for end in ends)
-    await feed(connection, of, wanted)
+    ends = await asyncio.gather(*[feed_one(connection, of, wanted) for _ in range(3)], return_exceptions=True)
+    assert all(isinstance(end, Share | FedTwiceError) for end in ends)
+    await feed_one(connection, of, wanted)
     assert await fed_texts(connection, of) == [str(n) for n in range(50)]
 
 
@@ -98,7 +108,7 @@ async def test_an_expired_message_is_an_error_and_never_left_out(connection: Con
     wanted = await published(connection, upstream, message("a"), message("b"))
     await connection.js.delete_msg(STREAM, wanted[0].sequence)
     with pytest.raises(ExpiredError, match=f"no longer holds message {wanted[0].sequence}"):
-        await feed(connection, new_try("training"), wanted)
+        await feed_one(connection, new_try("training"), wanted)
 
 
 async def test_a_stream_made_anew_is_told_from_the_one_that_held_the_messages(
@@ -109,7 +119,7 @@ async def test_a_stream_made_anew_is_told_from_the_one_that_held_the_messages(
     await ensure_run_stream(connection.js, STREAM)
     await published(connection, new_try("splitter"), message("another run's"))
     with pytest.raises(ExpiredError):
-        await feed(connection, new_try("training"), wanted)
+        await feed_one(connection, new_try("training"), wanted)
 
 
 @pytest.mark.parametrize("data", [b"\x1f\x8bbroken", gzip.compress(b"x")[:-4], b"\xff\xff\xff", b""])
@@ -119,7 +129,7 @@ async def test_a_message_that_would_crash_a_process_is_not_fed(
     ack = await connection.js.publish(upstream.output, data, stream=STREAM)
     of = new_try("training")
     with pytest.raises(BadMessageError):
-        await feed(connection, of, [Source(ack.seq, upstream.output)])
+        await feed_one(connection, of, [Source(ack.seq, upstream.output)])
     assert await fed_texts(connection, of) == []
 
 
@@ -130,7 +140,7 @@ async def test_a_message_as_large_as_the_server_takes_is_still_fed(connection: C
     assert connection.max_payload - 64 < len(codec.encode(big, connection.max_payload)) <= connection.max_payload
     wanted = await published(connection, upstream, big)
     of = new_try("training")
-    await feed(connection, of, wanted)
+    await feed_one(connection, of, wanted)
     copy = await connection.js.get_last_msg(STREAM, of.input)
     assert codec.decode(copy.data or b"") == big
 
@@ -147,7 +157,7 @@ async def test_a_process_that_binds_later_gets_what_was_fed_before_one_at_a_time
     wanted = await published(connection, upstream, message("a"), message("b"))
     of = new_try("training")
     await open_input(connection, of)
-    await feed(connection, of, wanted)
+    await feed_one(connection, of, wanted)
     received: asyncio.Queue[Msg] = asyncio.Queue()
     await connection.js.subscribe(
         of.input, queue=of.consumer, durable=of.consumer, cb=received.put, manual_ack=True, stream=STREAM
@@ -179,17 +189,6 @@ async def test_a_closed_input_is_gone_and_closing_it_again_is_fine(connection: C
     await close_input(connection, of)
 
 
-async def test_an_input_is_closed_even_where_the_try_fails(connection: Connection, upstream: Try) -> None:
-    async def failing_try() -> None:
-        async with opened_input(connection, new_try("training")):
-            assert len(await connection.js.consumers_info(STREAM)) == 1
-            raise RuntimeError("the try")
-
-    with pytest.raises(RuntimeError, match="the try"):
-        await failing_try()
-    assert await connection.js.consumers_info(STREAM) == []
-
-
 async def test_an_intakes_message_is_published_once_however_often_it_is_asked(
     connection: Connection, upstream: Try
 ) -> None:
@@ -198,11 +197,75 @@ async def test_an_intakes_message_is_published_once_however_often_it_is_asked(
     assert (await connection.js.stream_info(STREAM)).state.messages == 1
 
 
+async def test_requests_go_around_several_tries_and_their_messages_stay_together(
+    connection: Connection, upstream: Try
+) -> None:
+    wanted = await published(connection, upstream, *[message(f"r{n % 7}", n) for n in range(21)])
+    tries = [new_try("training") for _ in range(3)]
+    shares = await feed(connection, tries, wanted)
+    by_share = [{one.request_id for one in share.inputs} for share in shares]
+    assert by_share == [{"r0", "r3", "r6"}, {"r1", "r4"}, {"r2", "r5"}]
+    assert [share.count for share in shares] == [9, 6, 6]
+    again = await feed(connection, tries, wanted)
+    assert [share.inputs for share in again] == [share.inputs for share in shares]
+
+
+async def test_more_tries_than_requests_leave_some_without(connection: Connection, upstream: Try) -> None:
+    wanted = await published(connection, upstream, message("a"), message("a"))
+    shares = await feed(connection, [new_try("training"), new_try("training")], wanted)
+    assert [share.count for share in shares] == [2, 0]
+    assert shares[1].last == 0
+
+
+async def test_what_is_passed_on_is_what_was_fed_from_this_process_and_once(
+    connection: Connection, upstream: Try
+) -> None:
+    of = new_try("training")
+    await feed_one(connection, of, await published(connection, upstream, *[message(str(n), n) for n in range(5)]))
+    await pass_on(connection, of)
+    await pass_on(connection, of)
+    outputs = await outputs_of(connection, of)
+    assert [output.request_id for output in outputs] == ["0", "1", "2", "3", "4"]
+    assert all(output.passed_on for output in outputs)
+    last = codec.decode((await connection.js.get_last_msg(STREAM, of.output)).data or b"")
+    assert (last.from_node, codec.unpack(last.payload)) == ("training", 4)
+
+
+async def test_two_that_pass_on_the_same_never_double_a_message(connection: Connection, upstream: Try) -> None:
+    of = new_try("training")
+    await feed_one(connection, of, await published(connection, upstream, *[message(str(n)) for n in range(30)]))
+    ends = await asyncio.gather(*[pass_on(connection, of) for _ in range(3)], return_exceptions=True)
+    assert all(end is None or isinstance(end, FedTwiceError) for end in ends)
+    await pass_on(connection, of)
+    assert [output.request_id for output in await outputs_of(connection, of)] == [str(n) for n in range(30)]
+
+
+async def test_a_very_long_request_id_is_told_from_others_that_begin_alike(
+    connection: Connection, upstream: Try
+) -> None:
+    wanted = await published(connection, upstream, message("x" * 5000), message("x" * 5001))
+    first, second = (await feed_one(connection, new_try("training"), wanted)).inputs
+    assert first.request_id != second.request_id
+    assert len(first.request_id) < 300
+
+
 def test_sources_are_the_good_outputs_of_the_channels_asked_for_in_order() -> None:
-    channels = {"": Channel((9,)), "go": Channel((3, 7)), "py": Channel((4,)), "features.hot": Channel((5,))}
-    manifest = Manifest(STREAM, "id", "splitter", 1, 1, 0, channels)
-    root = f"{STREAM}.id.splitter"
-    assert sources(manifest, ["go", ""]) == [Source(3, f"{root}.go"), Source(7, f"{root}.go"), Source(9, root)]
-    assert sources(manifest, ["features.hot"]) == [Source(5, f"{root}.features.hot")]
+    channels: dict[str, dict[str, tuple[int, ...]]] = {
+        "": {"a": (9,)},
+        "go": {"a": (3, 7), "b": (5,)},
+        "py": {"a": (4,)},
+        "features.hot": {"b": (6,)},
+    }
+    manifest = Manifest(STREAM, "splitter", 1, 1, 0, channels)
+    first, second = f"{STREAM}.a.splitter", f"{STREAM}.b.splitter"
+    assert sources(manifest, ["go", ""]) == [
+        Source(3, f"{first}.go"),
+        Source(5, f"{second}.go"),
+        Source(7, f"{first}.go"),
+        Source(9, first),
+    ]
+    assert sources(manifest, ["features.hot"]) == [Source(6, f"{second}.features.hot")]
     assert sources(manifest, ["rust"]) == []
+    assert manifest.sequences == [3, 4, 5, 6, 7, 9]
     assert Manifest.from_json(manifest.to_json()) == manifest
+    assert manifest.to_json()["channels"]["go"] == {"count": 3, "sequences": {"a": "3,7", "b": "5"}}

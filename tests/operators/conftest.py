@@ -18,7 +18,7 @@ from kubernetes_asyncio.client import CoreV1Api
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.drain import Drain, draining
-from kai_airflow.messaging.feed import Fed, feed, open_input
+from kai_airflow.messaging.feed import Share, feed, open_input
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Source, Try
 from kai_airflow.operators.pods import KubeError, Pods
@@ -108,14 +108,17 @@ async def api(kubernetes: Kubernetes) -> AsyncIterator[CoreV1Api]:
 
 @dataclass
 class Trial:
-    """One try that was fed ``fed`` messages; ``lines`` and ``notes`` are what it said."""
+    """One try that was fed its share; ``lines`` and ``notes`` are what it said."""
 
     connection: Connection
     pods: Pods
-    of: Try
-    fed: Fed
+    share: Share
     lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def of(self) -> Try:
+        return self.share.of
 
     def process(self, **settings: Any) -> dict[str, Any]:
         return self.pod("python", PROCESS, **settings)
@@ -135,7 +138,7 @@ class Trial:
     async def supervised(
         self, pod: dict[str, Any], start_timeout: float = 60
     ) -> AsyncIterator[tuple[Supervisor, Drain]]:
-        async with draining(self.connection, self.of, self.fed) as drain:
+        async with draining(self.connection, self.share, self.connection.server_id) as drain:
             reference = await self.pods.create(pod)
             supervisor = Supervisor(
                 drain, self.pods, reference, start_timeout, say=self.lines.append, note=self.notes.append
@@ -156,4 +159,5 @@ async def trial(connection: Connection, api: CoreV1Api) -> Trial:
         data = codec.encode(codec.Message(f"request-{n}", codec.pack(n)), 1 << 20)
         wanted.append(Source((await connection.js.publish(upstream.output, data)).seq, upstream.output))
     await open_input(connection, of)
-    return Trial(connection, Pods(api), of, await feed(connection, of, wanted))
+    (share,) = await feed(connection, [of], wanted)
+    return Trial(connection, Pods(api), share)
