@@ -25,6 +25,7 @@ from airflow.dag_processing.bundles.manager import DagBundlesManager
 from kubernetes_asyncio import client, config
 
 from kai_airflow import cli, krt, kube
+from kai_airflow.bridge.sweep import orphans
 from kai_airflow.bundle import KrtDagBundle
 from kai_airflow.krt.draft import EXTENSION, ProcessExtension, ProductExtension, WorkflowExtension
 from kai_airflow.krt.schema import keys_of
@@ -35,8 +36,9 @@ from kai_airflow.messaging import codec
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.drain import draining
 from kai_airflow.messaging.feed import close_input, feed, open_input, publish_first
+from kai_airflow.messaging.outcome import manifest, settle
 from kai_airflow.messaging.streams import ensure_buckets, ensure_object_store, ensure_run_stream, seed_configuration
-from kai_airflow.messaging.tries import Channel, Manifest, Try, sources
+from kai_airflow.messaging.tries import Manifest, Try, sources
 from kai_airflow.operators.connections import nats_address, services
 from kai_airflow.operators.pods import Pods
 from kai_airflow.plan import compile_product
@@ -252,7 +254,7 @@ def verb(request: aiohttp.TraceRequestStartParams) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def local_kubernetes(folder: Path, asked: set[tuple[str, str]]) -> AsyncIterator[Pods]:
+async def local_kubernetes(folder: Path, asked: set[tuple[str, str]]) -> AsyncIterator[client.CoreV1Api]:
     """A local Kubernetes API with one image; what is asked of it is noted."""
     images, kubeconfig = folder / "images.yaml", folder / "kubeconfig"
     images.write_text("echo: [echo, hello]\n")
@@ -267,7 +269,7 @@ async def local_kubernetes(folder: Path, asked: set[tuple[str, str]]) -> AsyncIt
         await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
         async with client.ApiClient(configuration) as api:
             api.rest_client.pool_manager.trace_configs.append(_noting(asked))
-            yield Pods(client.CoreV1Api(api))
+            yield client.CoreV1Api(api)
     finally:
         server.terminate()
         await server.communicate()
@@ -289,11 +291,12 @@ async def test_the_role_allows_what_a_try_asks_of_kubernetes_and_no_more(tmp_pat
         "spec": {"restartPolicy": "Never", "containers": [{"name": kube.CONTAINER, "image": "echo"}]},
     }
     asked: set[tuple[str, str]] = set()
-    async with local_kubernetes(tmp_path, asked) as pods:
-        assert await pods.delete_others(pod, []) == []
+    async with local_kubernetes(tmp_path, asked) as api:
+        pods = Pods(api)
+        assert [orphan async for orphan in orphans(api, "default", lambda _: None)] == []
         reference = await pods.create(pod)
         assert await pods.create(pod) == reference  # an answer that was lost: the request comes again
-        await pods.create_secret(kube.secret("p", "try", reference, {}))
+        await pods.create_secret(kube.secret("p", "try", reference, {}, None))
         states = [state async for state in pods.states(reference)]
         assert states[-1].exit_code == 0
         assert [line async for line in pods.output(reference, lambda: True)] == ["hello"]
@@ -355,11 +358,11 @@ async def run_task(
     )
     await prepare(connection, example.workflow, process)
     await open_input(connection, of)
-    fed = await feed(connection, of, wanted)
+    (share,) = await feed(connection, [of], wanted)
     wiring = kube.Wiring(url, of.stream, of.output, (of.input,))
     (folder / name).mkdir()
     (folder / name / "app.yaml").write_text(yaml.safe_dump(kube.app_config(example.workflow, process, wiring, {})))
-    async with draining(connection, of, fed) as drain, asyncio.timeout(DEADLINE):
+    async with draining(connection, share, connection.server_id) as drain, asyncio.timeout(DEADLINE):
         words = example.images.command(Container(name=kube.CONTAINER, image=process.image))
         program = await asyncio.create_subprocess_exec(
             *words, env=os.environ | {"KAI_APP_CONFIG_PATH": str(folder / name)}
@@ -372,9 +375,10 @@ async def run_task(
         finally:
             program.send_signal(signal.SIGTERM)
             assert await program.wait() == 0
-    assert not drain.complaints
+    outcome = settle(share, drain.outputs, None)
+    assert not outcome.complaints
     await close_input(connection, of)
-    return drain.manifest()
+    return manifest(of.stream, name, [outcome])
 
 
 async def test_the_example_runs_with_the_permissions_that_are_shown(
@@ -390,10 +394,10 @@ async def test_the_example_runs_with_the_permissions_that_are_shown(
         await ensure_run_stream(connection.js, entry.stream)
         message = codec.Message("r-1", codec.pack(request["payload"]), from_node="entry")
         first = await publish_first(connection, entry, message)
-        done = {"entry": Manifest(entry.stream, entry.id, "entry", 1, 1, 0, {"": Channel((first,))})}
+        done = {"entry": Manifest(entry.stream, "entry", 1, 1, 0, {"": {entry.id: (first,)}})}
         for name in ("scorer", "apology", "report"):
             done[name] = await run_task(connection, example, name, done, tmp_path, url)
-        found = [await connection.js.get_msg(entry.stream, n) for n in done["report"].channels[""].sequences]
+        found = [await connection.js.get_msg(entry.stream, n) for n in done["report"].sequences]
     assert [codec.unpack(codec.decode(one.data or b"").payload) for one in found] == [
         {"counts": {"reviews": 2, "low": 1}},
         {"from": "apology", "letter": "Dear Ada, we are sorry. Your corner shop"},
