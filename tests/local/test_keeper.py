@@ -162,7 +162,7 @@ async def test_an_end_soon_after_that_of_what_is_needed_does_not_count(tmp_path:
             assert await told.next() == (name, "exit code 137 (SIGKILL)")
             assert await told.next() == (name, "again")
         await kill(tmp_path, "database")
-        with pytest.raises(PartEndedError, match="database ended with .*, 3 times within a minute"):
+        with pytest.raises(PartEndedError, match=r"database ended with .*, 3 times within a minute"):
             await keeper.death()
 
 
