@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kai_airflow.local.progress import Progress
     from kai_airflow.local.supervisor import Part, Supervisor
 
+AFTERMATH = 30.0  # seconds in which the end of one part may be due to that of another
+
 Probe = Callable[[], Awaitable[bool]]
 
 
@@ -35,7 +37,7 @@ class Service:
     """A part that runs until the end.
 
     ``well``: whether it is well, asked with the moment before its start. ``needed``: whether what it can't run without
-    is there; as long as that is away, it isn't started again, and may end as often as it likes.
+    is there; as long as that is away, it isn't started again.
     """
 
     part: Part
@@ -50,6 +52,7 @@ class Keeper:
         self._supervisor, self._progress = supervisor, progress
         self._tending: list[asyncio.Task[None]] = []
         self._dead: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ends: dict[int, float] = {}  # of each rank the last
         self._settled = False
 
     async def __aenter__(self) -> Self:
@@ -86,7 +89,7 @@ class Keeper:
             began = time.monotonic()
             if not self._settled:
                 raise PartEndedError(part, code, self._supervisor.log(part.name))
-            if await _says_yes(service.needed):  # else it isn't to blame
+            if await self._is_to_blame(service, began):
                 deaths = deaths.another(began)
             if deaths.too_many:
                 raise PartEndedError(part, code, self._supervisor.log(part.name), times=TOO_MANY)
@@ -96,6 +99,13 @@ class Keeper:
             since = datetime.now(UTC)
             process = await self._supervisor.restart(part, code)
             await first(process.wait(), self._well_again(service, since, began))
+
+    async def _is_to_blame(self, service: Service, moment: float) -> bool:
+        """Whether a service ended of itself, and not since what it needs ended, or is away still."""
+        rank = service.part.rank
+        self._ends[rank] = moment
+        follows = any(one < rank and moment - end < AFTERMATH for one, end in self._ends.items())
+        return not follows and await _says_yes(service.needed)
 
     async def _well_again(self, service: Service, since: datetime, began: float) -> None:
         await _until(lambda: service.well(since))

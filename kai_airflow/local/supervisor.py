@@ -29,7 +29,10 @@ KILL_TIME = 5.0  # seconds beyond a part's grace for its guard to end what is le
 
 @dataclass(frozen=True)
 class Part:
-    """A program of the stack. ``rank``: those of the highest are stopped first, those of one rank together."""
+    """A program of the stack. ``rank``: those of the highest are stopped first, those of one rank together.
+
+    A part may need those of a lower rank, never those of its own or a higher one.
+    """
 
     name: str
     command: tuple[str, ...]

@@ -64,13 +64,13 @@ async def keeping(folder: Path, told: Told) -> AsyncIterator[tuple[Keeper, Super
         yield keeper, supervisor
 
 
-def service(folder: Path, program: str, name: str = "lives") -> Service:
+def service(folder: Path, program: str, name: str = "lives", rank: int = 0) -> Service:
     """A part that is well as soon as its log has a line of its last start."""
 
     async def printed(_since: datetime) -> bool:
         return tail(folder / f"{name}.log").splitlines()[-1].isdigit()
 
-    return Service(Part(name, (sys.executable, "-c", program), {"PATH": os.environ["PATH"]}), printed)
+    return Service(Part(name, (sys.executable, "-c", program), {"PATH": os.environ["PATH"]}, rank), printed)
 
 
 async def kill(folder: Path, name: str = "lives") -> int:
@@ -149,6 +149,21 @@ async def test_an_end_while_what_is_needed_is_away_does_not_count(tmp_path: Path
             await kill(tmp_path)
             assert await told.next() == ("lives", "exit code 137 (SIGKILL)")
             assert await told.next() == ("lives", "again")
+
+
+async def test_an_end_soon_after_that_of_what_is_needed_does_not_count(tmp_path: Path, told: Told) -> None:
+    """A part may need seconds to find out that its database was away, and then the database is there again."""
+    async with keeping(tmp_path, told) as (keeper, _):
+        await keeper.start(service(tmp_path, WAIT, "database"))
+        await keeper.start(service(tmp_path, WAIT, "lives", rank=1))
+        keeper.settle()
+        for name in ("database", "lives", "lives", "lives", "lives", "database"):
+            await kill(tmp_path, name)
+            assert await told.next() == (name, "exit code 137 (SIGKILL)")
+            assert await told.next() == (name, "again")
+        await kill(tmp_path, "database")
+        with pytest.raises(PartEndedError, match=r"database ended with .*, 3 times within a minute"):
+            await keeper.death()
 
 
 async def test_one_that_ends_again_before_it_is_well_is_noticed(tmp_path: Path, told: Told) -> None:
