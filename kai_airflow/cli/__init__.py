@@ -26,6 +26,7 @@ examples:
   kai-airflow down                        stop it, from any terminal
   kai-airflow validate dags/*/krt.yaml    what is wrong with these files, and how to mend it
   kai-airflow compile dags/p/krt.yaml     what this file becomes in Airflow, NATS and Kubernetes
+  kai-airflow sweep --dry-run             pods that no task waits for any more
 
 `kai-airflow COMMAND --help` tells more.
 """

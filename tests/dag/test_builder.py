@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path, PurePath
 
 import pytest
@@ -69,6 +70,19 @@ def test_the_defaults_are_the_designs(dag: DAG) -> None:
     given = vars(dag)
     assert (given["catchup"], given["schedule"], str(given["start_date"])) == (False, None, "2020-01-01 00:00:00+00:00")
     assert dag.tags == {"kai", "product:github-trainer", "type:training", "version:v1.0.0"}
+
+
+def test_what_the_extension_says_of_tries_is_the_tasks(tmp_path: Path) -> None:
+    said = "{retries: 2, retry_delay: 5, execution_timeout: 60, deferrable: true}"
+    text = EXAMPLE.read_text().replace("        type: exit\n", f"        type: exit\n        x-airflow: {said}\n", 1)
+    (tmp_path / "krt.yaml").write_text(text)
+    product = krt.load(tmp_path / "krt.yaml", PurePath("p/krt.yaml")).require()
+    dag = build(compile_product(product).workflows[0])
+    task = dag.get_task("exit")
+    assert isinstance(task, ProcessOperator)
+    assert (task.retries, task.retry_delay, task.execution_timeout) == (2, timedelta(seconds=5), timedelta(minutes=1))
+    assert task.deferrable
+    assert not dag.get_task("splitter").deferrable
 
 
 def test_a_description_that_names_a_file_is_not_opened(tmp_path: Path) -> None:

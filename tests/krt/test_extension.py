@@ -30,6 +30,23 @@ def test_all_fields_reach_the_model(krt: Krt) -> None:
     assert (workflow.processes[0].retries, workflow.processes[0].start_timeout) == (None, None)
 
 
+def test_how_a_task_is_tried_and_waited_for_reaches_the_model(krt: Krt) -> None:
+    said = "{retry_delay: 0, execution_timeout: 60.5, on_message_error: continue, deferrable: true}"
+    silent, told, *_ = extended(krt, PROCESS, said).check().require().workflows[0].processes
+    assert (told.retry_delay, told.execution_timeout, told.on_message_error, told.deferrable) == (
+        0,
+        60.5,
+        "continue",
+        True,
+    )
+    assert (silent.retry_delay, silent.execution_timeout, silent.on_message_error, silent.deferrable) == (
+        None,
+        None,
+        "fail",
+        None,
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "mode"), [("data", "batch"), ("training", "batch"), ("feedback", "stream"), ("serving", "stream")]
 )
@@ -65,6 +82,16 @@ def test_a_schedule_may_be_null(krt: Krt) -> None:
         (PROCESS, "{start_timeout: @@.inf}", "wrong-type", f"{P}.start_timeout"),
         (PROCESS, "{start_timeout: @@1e999}", "wrong-type", f"{P}.start_timeout"),
         (PROCESS, "{start_timeout: @@true}", "wrong-type", f"{P}.start_timeout"),
+        (PROCESS, "{start_timeout: @@1e9}", "invalid-start-timeout", f"{P}.start_timeout"),
+        (PROCESS, "{retry_delay: @@-1}", "invalid-retry-delay", f"{P}.retry_delay"),
+        (PROCESS, "{retry_delay: @@1e12}", "invalid-retry-delay", f"{P}.retry_delay"),
+        (PROCESS, "{retry_delay: @@soon}", "wrong-type", f"{P}.retry_delay"),
+        (PROCESS, "{execution_timeout: @@0}", "invalid-execution-timeout", f"{P}.execution_timeout"),
+        (PROCESS, "{execution_timeout: @@[1]}", "wrong-type", f"{P}.execution_timeout"),
+        (PROCESS, "{on_message_error: @@ignore}", "invalid-on-message-error", f"{P}.on_message_error"),
+        (PROCESS, "{on_message_error: @@{a: b}}", "wrong-type", f"{P}.on_message_error"),
+        (PROCESS, "{deferrable: @@maybe}", "wrong-type", f"{P}.deferrable"),
+        (PROCESS, "{deferrable: @@1}", "wrong-type", f"{P}.deferrable"),
     ],
 )
 def test_what_is_wrong_in_it_is_an_error_with_its_place(
