@@ -74,7 +74,8 @@ def test_the_defaults_are_the_designs(dag: DAG) -> None:
 
 def test_what_the_extension_says_of_tries_is_the_tasks(tmp_path: Path) -> None:
     said = "{retries: 2, retry_delay: 5, execution_timeout: 60, deferrable: true}"
-    text = EXAMPLE.read_text().replace("        type: exit\n", f"        type: exit\n        x-airflow: {said}\n", 1)
+    text = EXAMPLE.read_text().replace("type: 'exit'\n", f"type: 'exit'\n        x-airflow: {said}\n", 1)
+    assert said in text
     (tmp_path / "krt.yaml").write_text(text)
     product = krt.load(tmp_path / "krt.yaml", PurePath("p/krt.yaml")).require()
     dag = build(compile_product(product).workflows[0])
@@ -82,7 +83,9 @@ def test_what_the_extension_says_of_tries_is_the_tasks(tmp_path: Path) -> None:
     assert isinstance(task, ProcessOperator)
     assert (task.retries, task.retry_delay, task.execution_timeout) == (2, timedelta(seconds=5), timedelta(minutes=1))
     assert task.deferrable
-    assert not dag.get_task("splitter").deferrable
+    splitter = dag.get_task("splitter")
+    assert isinstance(splitter, ProcessOperator)
+    assert not splitter.deferrable
 
 
 def test_a_description_that_names_a_file_is_not_opened(tmp_path: Path) -> None:
