@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Much of what tests do is waiting: two at a time, a file's tests one after another.
+TWO := --numprocesses 2 --dist loadfile
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test lint unit stack chaos proto requirements clean
@@ -27,13 +29,13 @@ lint: $(VENV)/installed ## style, types, layers
 	$(BIN)/lint-imports
 
 unit: $(VENV)/installed ## unit tests, and tests against a real nats-server
-	$(BIN)/python -m pytest -m "not stack"
+	$(BIN)/python -m pytest -m "not stack" $(TWO)
 
 chaos: $(VENV)/installed ## runs during which something is killed every second, with twenty seeds; half an hour
 	KAI_AIRFLOW_CHAOS=20 $(BIN)/python -m pytest -m stack tests/stack/test_chaos.py
 
 stack: $(VENV)/installed ## end-to-end tests on the whole stack
-	$(BIN)/python -m pytest -m stack
+	$(BIN)/python -m pytest -m stack $(TWO)
 
 # Code that an older protoc generates runs on newer libraries, not the other way round: the lowest that pyproject.toml allows.
 proto: ## the generated code of kai_airflow/messaging/kai_nats_msg.proto
