@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ _CONNECT_SECONDS = 10.0
 
 _FIRST_ERROR, _NOT_FOUND = 400, 404
 _FORBIDDEN = frozenset({401, 403})
+_LONGEST_REFUSAL = 10_000
 
 
 async def read_output(api: CoreV1Api, pod: PodName, ended: Callable[[], bool]) -> AsyncIterator[str]:
@@ -45,7 +47,7 @@ async def read_output(api: CoreV1Api, pod: PodName, ended: Callable[[], bool]) -
                 news = True
                 yield line
         except (ApiException, aiohttp.ClientError, TimeoutError) as error:
-            if last and _is_missing(error):
+            if last and _is_missing(error, pod):
                 break
             told.trouble(error)
             await asyncio.sleep(RETRY_SECONDS)
@@ -73,7 +75,7 @@ async def _follow(api: Any, pod: PodName, lines: Lines) -> AsyncIterator[str]:
     )
     try:
         if response.status >= _FIRST_ERROR:  # without preloading, the client leaves this to its caller
-            raise ApiException(response.status, response.reason)
+            raise await _refusal(response)
         # Each chunk is what came since the last one, so other tasks have their turn between two.
         async for chunk in response.content.iter_any():
             for line in lines.split(chunk):
@@ -110,5 +112,17 @@ class _Told:
             log.warning("pod %s: lines may be missing, its node rotated the log while the API was away", self._pod)
 
 
-def _is_missing(error: Exception) -> bool:
-    return isinstance(error, ApiException) and error.status == _NOT_FOUND
+async def _refusal(response: aiohttp.ClientResponse) -> ApiException:
+    refusal = ApiException(response.status, response.reason)
+    refusal.body = (await response.content.read(_LONGEST_REFUSAL)).decode(errors="replace")
+    return refusal
+
+
+def _is_missing(error: Exception, pod: PodName) -> bool:
+    """Whether there is no such pod any more; who stands before an API that restarts may answer 404 to anything."""
+    if not isinstance(error, ApiException) or error.status != _NOT_FOUND:
+        return False
+    try:
+        return bool(json.loads(error.body)["details"]["name"] == pod.name)
+    except (ValueError, LookupError, TypeError):
+        return False
