@@ -114,7 +114,7 @@ class _Told:
 
 async def _refusal(response: aiohttp.ClientResponse) -> ApiException:
     refusal = ApiException(response.status, response.reason)
-    refusal.body = (await response.content.read(_LONGEST_REFUSAL)).decode(errors="replace")
+    refusal.body = await response.content.read(_LONGEST_REFUSAL)
     return refusal
 
 
@@ -123,6 +123,6 @@ def _is_missing(error: Exception, pod: PodName) -> bool:
     if not isinstance(error, ApiException) or error.status != _NOT_FOUND:
         return False
     try:
-        return bool(json.loads(error.body)["details"]["name"] == pod.name)
+        return bool(json.loads(error.body or "")["details"]["name"] == pod.name)
     except (ValueError, LookupError, TypeError):
         return False

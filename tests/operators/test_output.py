@@ -53,13 +53,13 @@ def printed() -> str:
     return "".join(space["text"]())
 
 
-async def create(api: CoreV1Api, code: str) -> None:
+async def create(api: Any, code: str) -> None:
     container = {"name": "process", "image": "python", "args": [code]}
     pod = {"metadata": {"name": POD.name}, "spec": {"restartPolicy": "Never", "containers": [container]}}
     await api.create_namespaced_pod("default", pod)
 
 
-async def started(api: CoreV1Api) -> asyncio.Task[None]:
+async def started(api: Any) -> asyncio.Task[None]:
     """A task that ends when the pod's process does; it has a log when this returns."""
     begun = asyncio.Event()
 
@@ -74,7 +74,7 @@ async def started(api: CoreV1Api) -> asyncio.Task[None]:
 
 
 @asynccontextmanager
-async def through(api: CoreV1Api, proxy: CuttingProxy) -> AsyncIterator[CoreV1Api]:
+async def through(api: Any, proxy: CuttingProxy) -> AsyncIterator[CoreV1Api]:
     """The same API behind a proxy."""
     configuration = client.Configuration()
     known = api.api_client.configuration
@@ -84,7 +84,7 @@ async def through(api: CoreV1Api, proxy: CuttingProxy) -> AsyncIterator[CoreV1Ap
         yield client.CoreV1Api(behind)
 
 
-def port(api: CoreV1Api) -> int:
+def port(api: Any) -> int:
     return urlsplit(api.api_client.configuration.host).port or 80
 
 
@@ -93,7 +93,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "RETRY_SECONDS", 0.01)
 
 
-async def read_through(api: CoreV1Api, seed: int) -> tuple[list[str], int]:
+async def read_through(api: Any, seed: int) -> tuple[list[str], int]:
     """All lines, and how often a connection broke."""
     await create(api, PRINT)
     watching = await started(api)
@@ -106,7 +106,7 @@ async def read_through(api: CoreV1Api, seed: int) -> tuple[list[str], int]:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("seed", range(4))
-async def test_wherever_connections_break_each_line_is_given_once(api: CoreV1Api, seed: int) -> None:
+async def test_wherever_connections_break_each_line_is_given_once(api: Any, seed: int) -> None:
     lines, cuts = await read_through(api, seed)
     text = printed()
     # Nothing is between the pieces of a long line, or of the one that its stream broke off in for good.
@@ -118,7 +118,7 @@ async def test_wherever_connections_break_each_line_is_given_once(api: CoreV1Api
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("seconds", [-7200, 7200])
 async def test_a_worker_whose_clock_is_wrong_loses_and_doubles_nothing(
-    api: CoreV1Api, monkeypatch: pytest.MonkeyPatch, seconds: int
+    api: Any, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     monkeypatch.setattr(output, "time", SimpleNamespace(time=lambda: time.time() + seconds))
     lines, _ = await read_through(api, 7)
@@ -126,7 +126,7 @@ async def test_a_worker_whose_clock_is_wrong_loses_and_doubles_nothing(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_log_that_may_not_be_read_is_told_once(api: CoreV1Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_log_that_may_not_be_read_is_told_once(api: Any, caplog: pytest.LogCaptureFixture) -> None:
     await create(api, "import signal; signal.pause()")
     watching = await started(api)
     configuration = client.Configuration(host=api.api_client.configuration.host)
@@ -152,7 +152,7 @@ async def test_a_log_that_may_not_be_read_is_told_once(api: CoreV1Api, caplog: p
     ]
 
 
-async def test_a_flood_leaves_the_event_loop_to_others(api: CoreV1Api) -> None:
+async def test_a_flood_leaves_the_event_loop_to_others(api: Any) -> None:
     """What is fed is drained in the same loop: it has its turn after each chunk of the log."""
     await create(api, "for n in range(300_000): print('a line of a flood', n)")
     watching = await started(api)
