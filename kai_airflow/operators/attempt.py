@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kai_airflow.operators.memory import Memory
     from kai_airflow.operators.part import Part
     from kai_airflow.operators.pods import Pods
+    from kai_airflow.operators.shown import Log
     from kai_airflow.plan import Process, Workflow
 
 # How long a process may take to subscribe, in seconds: an image of some GB, on a node that has to be started first.
@@ -51,7 +52,7 @@ class Task:
     namespace: str
     pod: Callable[[str], dict[str, Any]]
     config: Callable[[Try], dict[str, Any]]
-    say: Callable[[str], None]
+    log: Log
     note: Callable[[str], None]
 
     def of(self, try_id: str) -> Try:
@@ -247,7 +248,7 @@ class Attempt:
             said=self.said.get(under_way.begun.id, 0),
             start_timeout=self.task.start_timeout,
             errors_travel=self.task.errors_travel,
-            say=self.task.say,
+            log=self.task.log,
             note=self.task.note,
         ) as part:
             yield part

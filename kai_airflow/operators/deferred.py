@@ -110,7 +110,7 @@ class WaitForPods(BaseTrigger):
                 wait.server,
                 start_timeout=wait.start_timeout,
                 errors_travel=False,
-                say=self.log.info,
+                log=self.log,
                 note=self.log.info,
             )
         )

@@ -15,7 +15,7 @@ from kai_airflow.messaging.feed import publish_first
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Manifest, Try
 from kai_airflow.operators.connections import nats_address
-from kai_airflow.operators.requests import ConfError, RunFacts, request_of
+from kai_airflow.operators.requests import ConfError, RunFacts, Trigger, request_of
 from kai_airflow.operators.xcoms import push_manifest
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ class IntakeOperator(BaseOperator):
             data_interval_end=run.data_interval_end,
             logical_date=run.logical_date,
         )
+        triggers = [Trigger(process.name, process.config) for process in self.workflow.triggers]
         try:
-            return request_of(facts, run.conf or {}, [trigger.name for trigger in self.workflow.triggers])
+            return request_of(facts, run.conf or {}, triggers)
         except ConfError as error:
             # The same conf would fail the same way: no retry.
             raise AirflowFailException(str(error)) from error

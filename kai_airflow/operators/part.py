@@ -12,6 +12,7 @@ from kai_airflow.messaging.errors import BrokenTryError, MessagingError
 from kai_airflow.messaging.feed import pass_on
 from kai_airflow.messaging.outcome import settle
 from kai_airflow.messaging.plain import LONGEST
+from kai_airflow.operators.shown import Shown
 from kai_airflow.operators.supervisor import ProcessEndedError, Supervisor
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from kai_airflow.messaging.feed import Share
     from kai_airflow.messaging.outcome import Outcome
     from kai_airflow.operators.pods import Pods
+    from kai_airflow.operators.shown import Log
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,15 @@ async def followed(
     said: int = 0,
     start_timeout: float,
     errors_travel: bool,
-    say: Callable[[str], None],
+    log: Log,
     note: Callable[[str], None],
 ) -> AsyncIterator[Part]:
-    """The part of this pod, its output read out, while the block lasts."""
+    """The part of this pod, its output read out into the log, while the block lasts."""
+    shown = Shown(log, pod)
     async with draining(connection, share, server) as drain:
-        supervisor = Supervisor(drain, pods, pod, start_timeout=start_timeout, say=say, note=note, said=said)
-        async with supervisor.reading():
-            yield Part(connection, drain, supervisor, errors_travel)
+        supervisor = Supervisor(drain, pods, pod, start_timeout=start_timeout, say=shown, note=note, said=said)
+        try:
+            async with supervisor.reading():
+                yield Part(connection, drain, supervisor, errors_travel)
+        finally:
+            shown.ended()

@@ -14,7 +14,7 @@ from kubernetes_asyncio.client import ApiException, CoreV1Api
 
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import CONTAINER, PodName, PodReference
-from kai_airflow.operators.lines import Lines
+from kai_airflow.operators.output import read_output
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -34,10 +34,7 @@ _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 # How long after its time a pod that is being deleted counts as gone: its node may never say so.
 _LOST_SECONDS = 30
 
-_FIRST_ERROR, _NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 400, 404, 409, 429, 500
-
-# A followed log that is silent for so long is opened again, in case its connection is dead.
-_SILENT_SECONDS = 60.0
+_NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 404, 409, 429, 500
 
 
 class KubeError(KaiAirflowError):
@@ -176,46 +173,9 @@ class Pods:
                 # Too old a version, a restarted API server, a broken connection: the pod is read anew.
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def output(self, pod: PodName, ended: Callable[[], bool]) -> AsyncIterator[str]:
+    def output(self, pod: PodName, ended: Callable[[], bool]) -> AsyncIterator[str]:
         """The lines that the container prints, each once, until ``ended()`` and all of them are read."""
-        lines = Lines()
-        while True:
-            last_round = ended()
-            try:
-                async for line in self._follow(pod, lines):
-                    yield line
-            except (ApiException, aiohttp.ClientError, TimeoutError) as error:
-                if isinstance(error, ApiException) and error.status == _NOT_FOUND:
-                    return
-            if last_round:
-                return
-            if not ended():
-                await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _follow(self, pod: PodName, lines: Lines) -> AsyncIterator[str]:
-        since = lines.reopened(time.time())
-        response = await self._api.read_namespaced_pod_log(
-            pod.name,
-            pod.namespace,
-            container=CONTAINER,
-            follow=True,
-            timestamps=True,
-            **({"since_seconds": since} if since else {}),
-            _preload_content=False,
-            _request_timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=_REQUEST_SECONDS, sock_read=_SILENT_SECONDS
-            ),
-        )
-        try:
-            if response.status >= _FIRST_ERROR:  # without preloading, the client leaves this to its caller
-                raise ApiException(response.status, response.reason)
-            async for chunk in response.content.iter_any():
-                for line in lines.split(chunk):
-                    yield line
-            for line in lines.ended():
-                yield line
-        finally:
-            response.close()
+        return read_output(self._api, pod, ended)
 
 
 def _state_of(name: PodName, pod: Any, *, leaving_is_gone: bool = False) -> PodState:

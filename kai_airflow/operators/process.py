@@ -137,7 +137,7 @@ class ProcessOperator(KubernetesPodOperator):
             namespace=pod(ti_id)["metadata"]["namespace"],
             pod=pod,
             config=partial(self._app_config, address, sections),
-            say=self.log.info,
+            log=self.log,
             note=self.log.info,
         )
         return task, Memory(context), address

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.errors import KaiAirflowError
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _KEYS = ("payload", "trigger", "request_id")
+
+_DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 # Request ids of runs that bring none: a namespace of their own for RFC 9562's name-based UUIDs.
 _NAMESPACE = uuid.UUID("6b0f2f5e-3f0e-5d0b-9c53-6f1f0f5c7a11")
@@ -43,17 +47,32 @@ class RunFacts:
     logical_date: datetime | None
 
 
-def request_of(facts: RunFacts, conf: Mapping[str, Any], triggers: Sequence[str]) -> Request:
+@dataclass(frozen=True)
+class Trigger:
+    """A workflow's trigger: one whose config has the key ``cron`` is KAI's cronjob-trigger."""
+
+    name: str
+    config: Mapping[str, str]
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether its requests are those of a schedule."""
+        return "cron" in self.config
+
+
+def request_of(facts: RunFacts, conf: Mapping[str, Any], triggers: Sequence[Trigger]) -> Request:
     """The request that a run carries.
 
-    :param triggers: the workflow's triggers, in the KRT's order; a scheduled run that names none is the first one's
+    :param triggers: the workflow's, in the KRT's order; a scheduled run that names none is that of the first which
+        keeps time, or of the first
     :raises ConfError: an unknown key, an unknown trigger, or several to choose from
     """
-    _check(conf, triggers)
+    _check(conf, [trigger.name for trigger in triggers])
+    trigger = _chosen(conf.get("trigger"), triggers, scheduled=facts.scheduled)
     return Request(
-        trigger=conf.get("trigger") or _only(triggers, scheduled=facts.scheduled),
+        trigger=trigger.name,
         request_id=conf.get("request_id") or _derived_id(facts),
-        payload=_interval(facts) if facts.scheduled and "payload" not in conf else conf.get("payload"),
+        payload=_said_by_schedule(facts, trigger) if facts.scheduled and "payload" not in conf else conf.get("payload"),
     )
 
 
@@ -72,10 +91,16 @@ def _check(conf: Mapping[str, Any], triggers: Sequence[str]) -> None:
         raise ConfError(f"conf.trigger: no trigger {named!r}. Remedy: one of {', '.join(triggers)}.")
 
 
-def _only(triggers: Sequence[str], *, scheduled: bool) -> str:
+def _chosen(name: str | None, triggers: Sequence[Trigger], *, scheduled: bool) -> Trigger:
+    if name:
+        return next(trigger for trigger in triggers if trigger.name == name)
     if len(triggers) > 1 and not scheduled:
-        raise ConfError(f"conf.trigger is missing. Remedy: name one of {', '.join(triggers)}.")
-    return triggers[0]
+        raise ConfError(f"conf.trigger is missing. Remedy: name one of {_names(triggers)}.")
+    return next((trigger for trigger in triggers if scheduled and trigger.keeps_time), triggers[0])
+
+
+def _names(triggers: Sequence[Trigger]) -> str:
+    return ", ".join(trigger.name for trigger in triggers)
 
 
 def _derived_id(facts: RunFacts) -> str:
@@ -83,14 +108,27 @@ def _derived_id(facts: RunFacts) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{facts.dag_id}\n{facts.run_id}"))
 
 
-def _interval(facts: RunFacts) -> dict[str, str | None]:
-    """What a scheduled or backfilled run says."""
-    return {
+def _said_by_schedule(facts: RunFacts, trigger: Trigger) -> dict[str, str | None]:
+    """Which interval a scheduled or backfilled run is for, and what KAI's cronjob-trigger sends (reference, 3)."""
+    interval = {
         "data_interval_start": _iso(facts.data_interval_start),
         "data_interval_end": _iso(facts.data_interval_end),
         "logical_date": _iso(facts.logical_date),
     }
+    if not trigger.keeps_time:
+        return interval
+    # The moment that the run is for, not now: a cleared run repeats its request.
+    moment = facts.data_interval_end or facts.logical_date
+    return {**interval, "message": trigger.config.get("message", ""), "time": _as_cronjob_trigger(moment)}
 
 
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
+
+
+def _as_cronjob_trigger(moment: datetime | None) -> str | None:
+    """As the trigger writes it, in English whatever the locale: ``Fri Jan 2 15:04:05 UTC 2026``."""
+    if moment is None:
+        return None
+    utc = moment.astimezone(UTC)
+    return f"{_DAYS[utc.weekday()]} {_MONTHS[utc.month - 1]} {utc.day} {utc:%H:%M:%S} UTC {utc.year}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.operators.pods import PodState
+from kai_airflow.operators.readable import readable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from kai_airflow.messaging.drain import Drain, Progress
     from kai_airflow.operators.pods import Pods
 
-# How many of its last lines an error about a process quotes.
+# How many of its last lines an error about a process quotes, and how much of each.
 _QUOTED_LINES = 20
+_QUOTED_CHARACTERS = 1000
 
 # How long to wait for the last lines of a process that has ended, and of one whose pod is being deleted.
 _ENDED_SECONDS = 5.0
@@ -123,7 +125,9 @@ class Supervisor:
     def _quoted(self) -> str:
         if not self._last_lines:
             return "It printed nothing."
-        return "\n  ".join(["Its last lines:", *self._last_lines])
+        return "\n  ".join(
+            ["Its last lines:", *(readable(line).text[:_QUOTED_CHARACTERS] for line in self._last_lines)]
+        )
 
     async def _watch(self) -> None:
         async for state in self.pods.states(self.pod):

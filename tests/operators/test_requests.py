@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from kai_airflow.operators.requests import ConfError, RunFacts, request_of
+from kai_airflow.operators.requests import ConfError, Request, RunFacts, Trigger
+from kai_airflow.operators.requests import request_of as request_of_triggers
 
 MANUAL = RunFacts("shop.train", "manual__1", False, None, None, datetime(2026, 1, 2, tzinfo=UTC))
 DAILY = RunFacts(
@@ -19,6 +20,11 @@ DAILY = RunFacts(
     datetime(2026, 1, 2, tzinfo=UTC),
     datetime(2026, 1, 1, tzinfo=UTC),
 )
+CRON = {"cron": "0 0 0 * * *", "message": "wake up"}
+
+
+def request_of(facts: RunFacts, conf: dict[str, Any], names: list[str], **configs: dict[str, str]) -> Request:
+    return request_of_triggers(facts, conf, [Trigger(name, configs.get(name, {})) for name in names])
 
 
 def test_a_person_gives_payload_trigger_and_id() -> None:
@@ -52,6 +58,33 @@ def test_a_scheduled_run_says_which_interval_it_is_for() -> None:
 
 def test_a_payload_given_to_a_backfill_wins_over_the_interval() -> None:
     assert request_of(DAILY, {"payload": 0}, ["t"]).payload == 0
+
+
+def test_the_schedule_of_a_cron_trigger_says_what_kais_own_would() -> None:
+    request = request_of(DAILY, {}, ["webhook", "clock"], clock=CRON)
+    assert request.trigger == "clock"
+    assert request.payload == {
+        "data_interval_start": "2026-01-01T00:00:00+00:00",
+        "data_interval_end": "2026-01-02T00:00:00+00:00",
+        "logical_date": "2026-01-01T00:00:00+00:00",
+        "message": "wake up",
+        "time": "Fri Jan 2 00:00:00 UTC 2026",
+    }
+
+
+def test_the_time_of_a_run_without_an_interval_is_its_logical_date_in_utc() -> None:
+    madrid = datetime(2026, 6, 30, 1, 2, 3, tzinfo=timezone(timedelta(hours=2)))
+    facts = replace(DAILY, data_interval_start=None, data_interval_end=None, logical_date=madrid)
+    request = request_of(facts, {}, ["clock"], clock={"cron": "@every 10s"})
+    assert request.payload["message"] == ""
+    assert request.payload["time"] == "Mon Jun 29 23:02:03 UTC 2026"
+    nowhere = request_of(replace(facts, logical_date=None), {}, ["clock"], clock=CRON)
+    assert nowhere.payload["time"] is None
+
+
+def test_a_person_who_starts_a_cron_triggers_workflow_says_what_they_like() -> None:
+    assert request_of(MANUAL, {}, ["clock"], clock=CRON).payload is None
+    assert request_of(DAILY, {"trigger": "webhook"}, ["clock", "webhook"], clock=CRON).trigger == "webhook"
 
 
 @pytest.mark.parametrize(

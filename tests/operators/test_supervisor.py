@@ -136,3 +136,11 @@ async def test_a_pod_that_kubernetes_refuses_is_an_error_at_once_with_its_reason
     with pytest.raises(KubeError, match="422") as raised:
         await trial.pods.create(pod)
     assert isinstance(raised.value.__cause__, ApiException)
+
+
+async def test_an_error_quotes_the_lines_of_an_sdk_readably_and_long_ones_in_part(trial: Trial) -> None:
+    line = '{"level":"error","msg":"no model","request_id":"r1"}'
+    with pytest.raises(ProcessEndedError) as raised:
+        async with trial.supervised(trial.pod("sh", f"echo '{line}'; printf %2000d 1; exit 3")) as (supervisor, _):
+            await supervisor.until_done()
+    assert str(raised.value).endswith("Its last lines:\n  [request r1] no model\n  " + " " * 1000)
