@@ -1,0 +1,91 @@
+"""A process's task beside a KubernetesPodOperator's, and a workflow of six beside six of those."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.figures import SECONDS, Table
+from benchmarks.site import FIRST, PLAIN, Subject, seconds_of, start_of
+from kai_airflow.demo.event import push_event
+
+if TYPE_CHECKING:
+    from benchmarks.site import Site
+    from kai_airflow.local.airflow_api import Run
+
+PLAIN_PROCESS, NATS_PROCESS = Subject("plain", image=PLAIN), Subject("nats")
+
+
+class Tasks:
+    """One container: with the stock operator, as a process that speaks no NATS, and as one that does."""
+
+    def __init__(self, site: Site) -> None:
+        self.table = Table(
+            "One task",
+            {
+                "task": SECONDS,
+                "its start to the container's first instruction": SECONDS,
+                "from there to its end": SECONDS,
+            },
+        )
+        self._site = site
+
+    def prepare(self) -> None:
+        """Run each once, so that what only the first one costs isn't measured."""
+        for subject in (PLAIN_PROCESS, NATS_PROCESS):
+            self._site.install(subject)
+        self._one_of_each()
+
+    def measure(self) -> None:
+        """One after the other."""
+        for row, figures in self._one_of_each().items():
+            self.table.add(row, *figures)
+
+    def _one_of_each(self) -> dict[str, tuple[float, float, float]]:
+        return {
+            "KubernetesPodOperator": self._one("one-pod", "work"),
+            "process, speaks no NATS": self._one(PLAIN_PROCESS.dag_id, PLAIN_PROCESS.name),
+            "process, speaks NATS": self._one(NATS_PROCESS.dag_id, NATS_PROCESS.name),
+        }
+
+    def _one(self, dag_id: str, task_id: str) -> tuple[float, float, float]:
+        before = len(self._site.stamped(FIRST))
+        run = self._site.end(self._site.start(dag_id))
+        task, stamps = self._site.task(run, task_id), self._site.stamped(FIRST)[before:]
+        if len(stamps) != 1:
+            raise BenchmarkError(f"{task_id} of run {run.run_id} launched {len(stamps)} containers, not one")
+        first = stamps[0] - start_of(task)
+        return seconds_of(task), first, seconds_of(task) - first
+
+
+class Workflows:
+    """The example of six processes, and its graph of stock operators."""
+
+    def __init__(self, site: Site) -> None:
+        self.table = Table("A workflow of six", {"run": SECONDS})
+        self._site = site
+
+    def prepare(self) -> None:
+        """Run both once."""
+        self._one_of_each()
+
+    def measure(self) -> None:
+        """One after the other."""
+        for row, seconds in self._one_of_each().items():
+            self.table.add(row, seconds)
+
+    def _one_of_each(self) -> dict[str, float]:
+        return {
+            "six KubernetesPodOperators": self._one("six-pods", None),
+            "dags/github-trainer": self._one("github-trainer.training-workflow", push_event(1)),
+        }
+
+    def _one(self, dag_id: str, payload: Any) -> float:
+        return _duration(self._site.end(self._site.start(dag_id, payload)))
+
+
+def _duration(run: Run) -> float:
+    if run.start is None or run.end is None:
+        raise BenchmarkError(f"run {run.run_id} of {run.dag_id} has not ended")
+    return (datetime.fromisoformat(run.end) - datetime.fromisoformat(run.start)).total_seconds()
