@@ -30,7 +30,8 @@ SOON = 120.0  # seconds for a DAG to be there, or a process to be at work
 RUN = 300.0  # seconds for a run
 POLL = 0.05  # seconds between two looks at a file
 
-PLAIN, NATS = "benchmarks/plain", "benchmarks/nats"
+PLAIN, PLAIN_WORKING, NATS = "benchmarks/plain", "benchmarks/plain-working", "benchmarks/nats"
+WORK = 2.0  # seconds that a container of "plain-working" works
 FIRST = "first"  # stamps of containers' first acts
 
 KRT = """\
@@ -143,7 +144,11 @@ def _images(stamps: Path) -> Mapping[str, list[str]]:
     """What runs for an image. The first act of each is the same, whatever it is written in."""
     first = f"date +%s%N >> {shlex.quote(str(stamps / FIRST))}"
     program = shlex.join([sys.executable, "-P", str(HERE / "program.py"), str(stamps)])
-    return {PLAIN: ["sh", "-c", first], NATS: ["sh", "-c", f"{first}; exec {program}"]}
+    return {
+        PLAIN: ["sh", "-c", first],
+        PLAIN_WORKING: ["sh", "-c", f"{first}; sleep {WORK:g}"],
+        NATS: ["sh", "-c", f"{first}; exec {program}"],
+    }
 
 
 def start_of(task: Task) -> float:

@@ -3,12 +3,13 @@
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG
 
-with DAG("one-pod", schedule=None):
-    KubernetesPodOperator(
-        task_id="work",
-        name="one-pod",
-        image="benchmarks/plain",
-        namespace="default",
-        deferrable=False,
-        get_logs=True,
-    )
+for name, image in (("pod", "benchmarks/plain"), ("pod-working", "benchmarks/plain-working")):
+    with DAG(name, schedule=None):
+        KubernetesPodOperator(
+            task_id="work",
+            name=name,
+            image=image,
+            namespace="default",
+            deferrable=False,
+            get_logs=True,
+        )
