@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TWO := --numprocesses 2 --dist loadfile
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint unit stack chaos proto requirements clean
+.PHONY: help demo test lint unit stack chaos bench proto requirements clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ unit: $(VENV)/installed ## unit tests, and tests against a real nats-server
 
 chaos: $(VENV)/installed ## runs during which something is killed every second, with twenty seeds; half an hour
 	KAI_AIRFLOW_CHAOS=20 $(BIN)/python -m pytest -m stack tests/stack/test_chaos.py
+
+bench: $(VENV)/installed ## what running a process costs, measured on a stack of its own; a quarter of an hour (ARGS="--json --repeat 3")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 stack: $(VENV)/installed ## end-to-end tests on the whole stack
 	$(BIN)/python -m pytest -m stack $(TWO)

@@ -36,11 +36,13 @@ class AirflowApiError(StackError):
 
 @dataclass(frozen=True)
 class Run:
-    """A DAG run; ``state`` is queued, running, success or failed."""
+    """A DAG run; ``state`` is queued, running, success or failed, ``start`` and ``end`` are ISO 8601."""
 
     dag_id: str
     run_id: str
     state: str
+    start: str | None = None
+    end: str | None = None
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ def _of(dag_id: str, run_id: str) -> str:
 
 
 def _run(said: Mapping[str, Any]) -> Run:
-    return Run(said["dag_id"], said["dag_run_id"], said["state"])
+    return Run(said["dag_id"], said["dag_run_id"], said["state"], said["start_date"], said["end_date"])
 
 
 def _task(said: Mapping[str, Any]) -> Task:
