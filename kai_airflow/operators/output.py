@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # A followed log that is silent for so long is opened again, in case its connection is dead.
 SILENT_SECONDS = 60.0
 RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 _CONNECT_SECONDS = 10.0
 
 _FIRST_ERROR, _NOT_FOUND = 400, 404
@@ -55,10 +56,17 @@ async def read_output(api: CoreV1Api, pod: PodName, ended: Callable[[], bool]) -
         told.gaps(lines.gaps)
         if last and not news and not lines.lost:
             break
-        if not ended() and not lines.lost:
-            await asyncio.sleep(RETRY_SECONDS)
+        if not lines.lost:
+            await _pause(ended)
     for line in lines.ended():
         yield line
+
+
+async def _pause(ended: Callable[[], bool]) -> None:
+    """A log ends a moment before its pod is known to have ended: no reason to wait longer than for that."""
+    until = time.monotonic() + RETRY_SECONDS
+    while not ended() and time.monotonic() < until:
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _follow(api: Any, pod: PodName, lines: Lines) -> AsyncIterator[str]:
