@@ -64,8 +64,9 @@ async def read_output(api: CoreV1Api, pod: PodName, ended: Callable[[], bool]) -
 
 async def _pause(ended: Callable[[], bool]) -> None:
     """A log ends a moment before its pod is known to have ended: no reason to wait longer than for that."""
-    until = time.monotonic() + RETRY_SECONDS
-    while not ended() and time.monotonic() < until:
+    for _ in range(round(RETRY_SECONDS / _LOOK_SECONDS)):
+        if ended():
+            return
         await asyncio.sleep(_LOOK_SECONDS)
 
 
