@@ -116,7 +116,16 @@ async def too_large(request: Request) -> None:
         sys.stdout.write(f"left out: {error}\n")
 
 
+async def flood(request: Request) -> None:
+    """Prints far more than a log takes, and an error in the middle."""
+    for n in range(200_000):
+        sys.stdout.write(f"line {n} of a flood\n")
+        if n == 100_000:
+            process.log.error("in the middle of it")
+    await request.send(request.payload)
+
+
 if __name__ == "__main__":
-    handlers = (echo, refuse, forward, flip, split, work, many, grumble, too_large)
+    handlers = (echo, refuse, forward, flip, split, work, many, grumble, too_large, flood)
     process.on()(next(handler for handler in handlers if handler.__name__ == sys.argv[1]))
     process.run()
