@@ -60,7 +60,7 @@ class Backfills:
 def backfill(stack: Stack, dag_id: str, since: str, until: str, *options: str) -> None:
     """The command of the documentation, in the stack's environment; again while the last one isn't closed yet."""
     airflow = Path(sysconfig.get_path("scripts")) / "airflow"
-    words = [airflow, "backfill", "create", "--dag-id", dag_id, "--from-date", since, "--to-date", until, *options]
+    words = [str(airflow), "backfill", "create", "--dag-id", dag_id, "--from-date", since, "--to-date", until, *options]
     deadline = time.monotonic() + CLOSED_SECONDS
     while True:
         done = subprocess.run(words, env=stack.environment, capture_output=True, text=True, check=False)
