@@ -293,7 +293,7 @@ async def test_the_role_allows_what_a_try_asks_of_kubernetes_and_no_more(tmp_pat
     asked: set[tuple[str, str]] = set()
     async with local_kubernetes(tmp_path, asked) as api:
         pods = Pods(api)
-        assert [orphan async for orphan in orphans(api, "default", lambda _: None)] == []
+        assert [orphan async for orphan in orphans(api, "", "default", lambda _: None)] == []
         reference = await pods.create(pod)
         assert await pods.create(pod) == reference  # an answer that was lost: the request comes again
         await pods.create_secret(kube.secret("p", "try", reference, {}, None))

@@ -45,17 +45,20 @@ class Orphan:
         return f"pod {self.namespace}/{self.pod}: {task} is {self.state or 'not waiting for it'}"
 
 
-async def orphans(api: Any, namespace: str | None, state: Callable[[TaskName], str | None]) -> AsyncIterator[Orphan]:
+async def orphans(
+    api: Any, airflow: str, namespace: str | None, state: Callable[[TaskName], str | None]
+) -> AsyncIterator[Orphan]:
     """The pods of tries whose tasks have ended.
 
     :param api: a CoreV1Api of the asyncio client
+    :param airflow: the URL of the Airflow that is asked; pods of others are left alone
     :param namespace: None is all of them
     :param state: asks Airflow for a task's state
     :raises ApiException: Kubernetes refuses to list pods
     """
     for pod in await _pods(api, namespace):
         task = task_of(pod.metadata.annotations or {})
-        if task is None or pod.metadata.deletion_timestamp or _age(pod) < YOUNGEST:
+        if task is None or task.airflow != airflow or pod.metadata.deletion_timestamp or _age(pod) < YOUNGEST:
             continue
         found = state(task)
         if found not in ACTIVE:

@@ -26,9 +26,11 @@ A task ends its own pods. Pods are left behind where a worker was killed and the
 deleted at such a moment, or where Kubernetes was out of reach. `kai-airflow up` sweeps by itself. On a cluster, run
 this with --every as a Deployment, or without it as a CronJob.
 
-Airflow is found by these variables: KAI_AIRFLOW_URL (http://localhost:8080), KAI_AIRFLOW_USER, KAI_AIRFLOW_PASSWORD.
+Airflow is found by these variables: KAI_AIRFLOW_URL, KAI_AIRFLOW_USER, KAI_AIRFLOW_PASSWORD. The URL must be Airflow's own
+[api] base_url: pods of other Airflows in the same cluster are left alone.
 Kubernetes is the cluster that this runs in, or that of KUBECONFIG.
 """
+LOCAL = "http://localhost:8080"
 VARIABLES = ("KAI_AIRFLOW_URL", "KAI_AIRFLOW_USER", "KAI_AIRFLOW_PASSWORD")
 
 
@@ -81,7 +83,7 @@ async def _sweep(args: argparse.Namespace) -> None:
     try:
         async with _kubernetes() as api:
             with _Airflow() as airflow:
-                async for orphan in sweep.orphans(api, args.namespace, airflow.state):
+                async for orphan in sweep.orphans(api, airflow.url, args.namespace, airflow.state):
                     if not args.dry_run:
                         await sweep.end(api, orphan)
                     _say(orphan, args)
@@ -100,6 +102,8 @@ class _Airflow:
     """States of tasks, by Airflow's public API; it logs in only when there is something to ask."""
 
     def __init__(self) -> None:
+        url, self._user, self._password = (os.environ.get(name, "") for name in VARIABLES)
+        self.url = (url or LOCAL).rstrip("/")
         self._api: Any = None
 
     def __enter__(self) -> _Airflow:
@@ -113,10 +117,9 @@ class _Airflow:
         """The state that a task has now. Raises SweepError."""
         from kai_airflow.local.airflow_api import AirflowApi, AirflowApiError
 
-        url, user, password = (os.environ.get(name, "") for name in VARIABLES)
         try:
             if self._api is None:
-                self._api = AirflowApi(url or "http://localhost:8080", user, password).__enter__()
+                self._api = AirflowApi(self.url, self._user, self._password).__enter__()
             found: str | None = self._api.state(task.dag_id, task.run_id, task.task_id)
         except AirflowApiError as error:
             raise SweepError(f"{error}. Remedy: set {', '.join(VARIABLES)}.") from error

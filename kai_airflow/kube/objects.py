@@ -28,8 +28,9 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class TaskName:
-    """A task of a run, as Airflow names it."""
+    """A task of a run, as Airflow names it; ``airflow`` is that Airflow's own URL, since several may share a cluster."""
 
+    airflow: str
     dag_id: str
     run_id: str
     task_id: str

@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowRuntimeError,
@@ -146,7 +147,7 @@ class ProcessOperator(KubernetesPodOperator):
         """The plan's pod, with what the stock operator and the connection add: labels, namespace, mutation hook."""
         ti = context["ti"]
         self.pod_template_dict = kube.pod(self.workflow, self.process, try_id)
-        self.annotations = kube.task_annotations(kube.TaskName(ti.dag_id, ti.run_id, ti.task_id))
+        self.annotations = kube.task_annotations(kube.TaskName(_own_url(), ti.dag_id, ti.run_id, ti.task_id))
         with kubernetes_configured():
             request = self.build_pod_request_obj(context)
         manifest: dict[str, Any] = ApiClient().sanitize_for_serialization(request)
@@ -237,6 +238,11 @@ class ProcessOperator(KubernetesPodOperator):
         with suppress(MessagingError):  # then the next try asks
             async with connect(address, name=f"kai-airflow {self.dag_id} {self.task_id}") as connection:
                 await record(task, connection, memory)
+
+
+def _own_url() -> str:
+    """What this Airflow is called from outside: nothing else tells two Airflows apart."""
+    return str(conf.get("api", "base_url", fallback="") or "http://localhost:8080").rstrip("/")
 
 
 def _raise_what_went_wrong(process: Process, verdict: Verdict) -> None:

@@ -176,6 +176,8 @@ def test_the_names_of_pods_that_share_a_task_fit_too() -> None:
 
 
 def test_a_pod_says_which_task_it_works_for_and_others_say_nothing() -> None:
-    task = kube.TaskName("shop.train", "manual__2026-01-01T00:00:00.000000+00:00", "splitter")
+    task = kube.TaskName(
+        "https://airflow.example.com", "shop.train", "manual__2026-01-01T00:00:00.000000+00:00", "splitter"
+    )
     assert kube.task_of(kube.task_annotations(task)) == task
     assert kube.task_of({"kai-airflow/dag_id": "shop.train"}) is None
