@@ -257,7 +257,8 @@ def verb(request: aiohttp.TraceRequestStartParams) -> tuple[str, str]:
 async def local_kubernetes(folder: Path, asked: set[tuple[str, str]]) -> AsyncIterator[client.CoreV1Api]:
     """A local Kubernetes API with one image; what is asked of it is noted."""
     images, kubeconfig = folder / "images.yaml", folder / "kubeconfig"
-    images.write_text("echo: [echo, hello]\n")
+    wait_and_greet = f"until [ -e {folder / 'seen'} ]; do sleep 0.01; done; echo hello"
+    images.write_text(json.dumps({"echo": ["sh", "-c", wait_and_greet]}))
     words = ["-m", "kai_airflow.local.kubernetes", "--home", str(folder), "--images", str(images)]
     server = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=subprocess.PIPE)
     try:
@@ -297,7 +298,10 @@ async def test_the_role_allows_what_a_try_asks_of_kubernetes_and_no_more(tmp_pat
         reference = await pods.create(pod)
         assert await pods.create(pod) == reference  # an answer that was lost: the request comes again
         await pods.create_secret(kube.secret("p", "try", reference, {}, None))
-        states = [state async for state in pods.states(reference)]
+        states = []
+        async for state in pods.states(reference):
+            states.append(state)
+            (tmp_path / "seen").touch()  # it hasn't ended before it is watched
         assert states[-1].exit_code == 0
         assert [line async for line in pods.output(reference, lambda: True)] == ["hello"]
         await pods.delete(reference)

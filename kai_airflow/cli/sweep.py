@@ -26,8 +26,8 @@ A task ends its own pods. Pods are left behind where a worker was killed and the
 deleted at such a moment, or where Kubernetes was out of reach. `kai-airflow up` sweeps by itself. On a cluster, run
 this with --every as a Deployment, or without it as a CronJob.
 
-Airflow is found by these variables: KAI_AIRFLOW_URL, KAI_AIRFLOW_USER, KAI_AIRFLOW_PASSWORD. The URL must be Airflow's own
-[api] base_url: pods of other Airflows in the same cluster are left alone.
+Airflow is found by these variables: KAI_AIRFLOW_URL, KAI_AIRFLOW_USER, KAI_AIRFLOW_PASSWORD. The URL must be Airflow's
+own [api] base_url: pods of other Airflows in the same cluster are left alone.
 Kubernetes is the cluster that this runs in, or that of KUBECONFIG.
 """
 LOCAL = "http://localhost:8080"

@@ -28,7 +28,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class TaskName:
-    """A task of a run, as Airflow names it; ``airflow`` is that Airflow's own URL, since several may share a cluster."""
+    """A task of a run, as Airflow names it; ``airflow`` is that Airflow's URL, since several may share a cluster."""
 
     airflow: str
     dag_id: str
