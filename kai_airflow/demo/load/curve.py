@@ -22,7 +22,7 @@ QUARTERS = 96
 GAPS, SPIKES = 4, 3
 WAVES = 2
 
-# Its neighbours' median is a reading's measure: a spike is off by more than so much of it.
+# A spike is off by more than so much of the median of what is around it.
 TOLERANCE = 0.5
 
 
@@ -46,14 +46,12 @@ def readings(day: date) -> list[dict[str, Any]]:
 
 
 def mend(message: Json) -> dict[str, Any]:
-    """The same with its gaps filled and its spikes cut, and how many there were."""
+    """The same with its spikes cut and all gaps filled, and how many there were."""
     values = message["values"]
-    gaps = [at for at, value in enumerate(values) if value is None]
-    filled = [_between(values, at) if value is None else value for at, value in enumerate(values)]
-    usual = [median(filled[max(0, at - 3) : at + 4]) for at in range(len(filled))]
-    spikes = [at for at in range(len(filled)) if abs(filled[at] - usual[at]) > TOLERANCE * usual[at]]
-    mended = [usual[at] if at in spikes else filled[at] for at in range(len(filled))]
-    return {**message, "values": mended, "gaps": len(gaps), "spikes": len(spikes)}
+    spikes = {at for at in range(len(values)) if _is_spike(values, at)}
+    known = [None if at in spikes else value for at, value in enumerate(values)]
+    mended = [_between(known, at) if value is None else value for at, value in enumerate(known)]
+    return {**message, "values": mended, "gaps": values.count(None), "spikes": len(spikes)}
 
 
 def forecast(message: Json) -> dict[str, Any]:
@@ -99,6 +97,12 @@ def _measured(day: date, site: str) -> list[float | None]:
 
 def _bump(hour: float, at: float) -> float:
     return math.exp(-((hour - at) ** 2) / 8)
+
+
+def _is_spike(values: Sequence[float | None], at: int) -> bool:
+    """Whether a reading is far from what is usual around it."""
+    value, near = values[at], [value for value in values[max(0, at - 4) : at + 5] if value is not None]
+    return value is not None and abs(value - median(near)) > TOLERANCE * median(near)
 
 
 def _between(values: Sequence[float | None], at: int) -> float:
