@@ -32,6 +32,7 @@ _CONNECT_SECONDS = 10.0
 _FIRST_ERROR, _NOT_FOUND = 400, 404
 _FORBIDDEN = frozenset({401, 403})
 _LONGEST_REFUSAL = 10_000
+_TURN_BYTES = 1 << 16
 
 
 async def read_output(api: CoreV1Api, pod: PodName, ended: Callable[[], bool]) -> AsyncIterator[str]:
@@ -85,12 +86,12 @@ async def _follow(api: Any, pod: PodName, lines: Lines) -> AsyncIterator[str]:
     try:
         if response.status >= _FIRST_ERROR:  # without preloading, the client leaves this to its caller
             raise await _refusal(response)
-        # Each chunk is what came since the last one, so other tasks have their turn between two.
-        async for chunk in response.content.iter_any():
+        async for chunk in response.content.iter_chunked(_TURN_BYTES):
             for line in lines.split(chunk):
                 yield line
             if lines.lost:
                 return
+            await asyncio.sleep(0)  # a flood leaves the others their turn
     finally:
         response.close()
 

@@ -102,7 +102,7 @@ class Shown:
 
     def _is_bad_and_taken(self, line: str) -> bool:
         """A warning or an error has its place also in a flood."""
-        if not _SEEMS_BAD.search(line):
+        if not self._bad.has(_cost(line)) or not _SEEMS_BAD.search(line):
             return False
         shown = readable(line)
         if shown.level < logging.WARNING or not self._bad.take(_cost(shown.text) + _OVERHEAD):
