@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kai_airflow.local.airflow_api import AirflowApi
     from kai_airflow.local.stack import Stack
 
-SEEDS = int(os.environ.get("KAI_AIRFLOW_CHAOS", "2"))
+SEEDS = int(os.environ.get("KAI_AIRFLOW_CHAOS", "1"))
 KILLS = 20
 RUN_SECONDS = 600
 RETRIES = "{retries: 100, retry_delay: 0}"
