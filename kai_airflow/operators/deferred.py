@@ -62,12 +62,15 @@ class WaitForPods(BaseTrigger):
     """Follows the pods of a try and fires when their end can be judged: by the task, which does it once more.
 
     Killed by a person, it ends the pods; shut down, or moved to another triggerer, it doesn't.
+
+    :param fed: a digest of what they were fed, which the task gets back
     """
 
-    def __init__(self, waits: Sequence[Wait | dict[str, Any]], kubernetes_conn_id: str | None) -> None:
+    def __init__(self, waits: Sequence[Wait | dict[str, Any]], kubernetes_conn_id: str | None, fed: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.waits = [wait if isinstance(wait, Wait) else Wait(**wait) for wait in waits]
         self.kubernetes_conn_id = kubernetes_conn_id
+        self.fed = fed
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Airflow's form of a trigger."""
@@ -76,10 +79,11 @@ class WaitForPods(BaseTrigger):
         return f"{kind.__module__}.{kind.__qualname__}", {
             "waits": waits,
             "kubernetes_conn_id": self.kubernetes_conn_id,
+            "fed": self.fed,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire once, with how many lines of each try's output are in the log.
+        """Fire once, with how many lines of each try's output are in the log, and the digest.
 
         What goes wrong here goes wrong in the task too, which can say so.
         """
@@ -98,7 +102,7 @@ class WaitForPods(BaseTrigger):
         except KaiAirflowError as error:
             self.log.warning("%s", error)
         await asyncio.sleep(began + SOONEST - time.monotonic())
-        yield TriggerEvent({"said": said})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"said": said, "fed": self.fed})  # type: ignore[no-untyped-call]
 
     async def _followed(self, stack: AsyncExitStack, connection: Connection, pods: Pods, wait: Wait) -> Supervisor:
         part = await stack.enter_async_context(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from airflow.sdk.exceptions import (
     AirflowException,
     AirflowRuntimeError,
     AirflowSkipException,
+    TaskDeferralError,
     TaskDeferralTimeout,
     TaskDeferred,
 )
@@ -60,6 +62,16 @@ _UNHEARD = (EOFError, BrokenPipeError, ConnectionResetError)
 _GOES_ON = frozenset({"running", "up_for_retry"})
 
 
+class UpstreamChangedError(KaiAirflowError):
+    """What a deferred task was to work on isn't what upstream has left any more."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__(
+            f"upstream of {process!r} was cleared while it worked. Remedy: none needed where the task has retries; "
+            "clear it otherwise."
+        )
+
+
 class ProcessOperator(KubernetesPodOperator):
     """Launches a process's image, feeds it, drains it, and ends it.
 
@@ -93,13 +105,17 @@ class ProcessOperator(KubernetesPodOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> None:
         """Go on after the triggerer has seen the end: the same, with pods that are there."""
-        self._run(context, self._sources(context), event["said"], defer=False)
+        wanted = self._sources(context)
+        if _digest(wanted) != event["fed"]:
+            self._abandon(*self._task(context))
+            raise UpstreamChangedError(self.process.name)
+        self._run(context, wanted, event["said"], defer=False)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Airflow's way into :meth:`resume`, and into a failure where the time of the deferred half is over."""
+        """Airflow's way into :meth:`resume`, and into a failure where the deferred half has none to tell of."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout:
+        except (TaskDeferralTimeout, TaskDeferralError):
             self._abandon(*self._task(context))
             raise
 
@@ -176,7 +192,7 @@ class ProcessOperator(KubernetesPodOperator):
             attempt = Attempt(task, connection, pods, memory, said)
             await attempt.begin(wanted)
             if defer:
-                self._defer(attempt)
+                self._defer(attempt, wanted)
             async with attempt.followed() as parts:
                 verdict = await attempt.verdict(parts)
                 # In this order, so that whatever dies in between, the pods are there for the next try, or not needed.
@@ -188,10 +204,10 @@ class ProcessOperator(KubernetesPodOperator):
                 await attempt.close()
             return verdict
 
-    def _defer(self, attempt: Attempt) -> None:
+    def _defer(self, attempt: Attempt, wanted: Sequence[Source]) -> None:
         """Leave the worker until the triggerer sees the end. Raises what Airflow takes for that."""
         self.defer(
-            trigger=WaitForPods(attempt.waits(), kubernetes_conn_id=self.kubernetes_conn_id),
+            trigger=WaitForPods(attempt.waits(), self.kubernetes_conn_id, fed=_digest(wanted)),
             method_name=self.resume.__name__,
             timeout=self.execution_timeout,
         )
@@ -238,6 +254,11 @@ class ProcessOperator(KubernetesPodOperator):
         with suppress(MessagingError):  # then the next try asks
             async with connect(address, name=f"kai-airflow {self.dag_id} {self.task_id}") as connection:
                 await record(task, connection, memory)
+
+
+def _digest(wanted: Sequence[Source]) -> str:
+    listed = "\n".join(f"{source.sequence} {source.subject}" for source in wanted)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def _own_url() -> str:
