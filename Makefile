@@ -31,7 +31,7 @@ lint: $(VENV)/installed ## style, types, layers
 unit: $(VENV)/installed ## unit tests, and tests against a real nats-server
 	$(BIN)/python -m pytest -m "not stack" $(TWO)
 
-chaos: $(VENV)/installed ## runs during which something is killed every second, with twenty seeds; half an hour
+chaos: $(VENV)/installed ## runs during which something is killed every second, with twenty seeds; an hour
 	KAI_AIRFLOW_CHAOS=20 $(BIN)/python -m pytest -m stack tests/stack/test_chaos.py
 
 bench: $(VENV)/installed ## what running a process costs, measured on a stack of its own; a quarter of an hour (ARGS="--json --repeat 3")
