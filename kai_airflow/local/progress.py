@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Progress(Protocol):
@@ -25,6 +30,15 @@ class Progress(Protocol):
 
     def stopping(self) -> None:
         """All parts are being stopped."""
+
+
+@contextmanager
+def reported(progress: Progress, part: str) -> Iterator[None]:
+    """Say that a part is being started, and when the block is over that it is well."""
+    began = time.monotonic()
+    progress.starting(part)
+    yield
+    progress.ready(part, time.monotonic() - began)
 
 
 class Silence:

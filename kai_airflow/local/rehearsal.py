@@ -12,8 +12,7 @@ import os
 import secrets
 import signal
 import sys
-import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,12 +22,13 @@ from kai_airflow.local.environment import basis
 from kai_airflow.local.errors import StackError
 from kai_airflow.local.home import Home, write_private
 from kai_airflow.local.keeper import Keeper, Service
+from kai_airflow.local.progress import reported
 from kai_airflow.local.published import published
 from kai_airflow.local.supervisor import Part, Supervisor
 from kai_airflow.local.waiting import first, together, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from kai_airflow.local.keeper import Probe
@@ -180,7 +180,7 @@ class _Stage:
         await self._begin(part, lambda: cluster.answers(self.home.kubeconfig))
 
     async def _begin(self, part: Part, well: Probe) -> None:
-        with self._reported(part.name):
+        with reported(self.progress, part.name):
             await self.keeper.start(Service(part, lambda _: well()))
             await until(part.name, well, SOON)
 
@@ -198,7 +198,7 @@ class _Stage:
             await together(live(), self._listen(told, ear))
 
     async def _listen(self, told: asyncio.StreamReader, ear: _Ear) -> None:
-        with self._reported(NAME):  # ready when it tells something
+        with reported(self.progress, NAME):  # ready when it tells something
             line = await told.readline()
         self.progress.healthy()
         while line:
@@ -229,13 +229,6 @@ class _Stage:
             **airflow.as_variables(own),
             **airflow.connections(self.home, self.nats, self.password),
         }
-
-    @contextmanager
-    def _reported(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        self.progress.starting(name)
-        yield
-        self.progress.ready(name, time.monotonic() - began)
 
 
 @asynccontextmanager

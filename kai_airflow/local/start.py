@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING
 from kai_airflow.local import airflow, cluster, nats, postgres, sweeper
 from kai_airflow.local.home import write_private
 from kai_airflow.local.keeper import Service, at_once
+from kai_airflow.local.progress import reported
 from kai_airflow.local.waiting import together, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from kai_airflow.local.airflow import Addresses
     from kai_airflow.local.home import Home, Secrets
@@ -51,25 +51,25 @@ class Start:
     async def _sweeper(self) -> None:
         ui = airflow.ui(self.addresses.ui)
         part = sweeper.part(self.home.kubeconfig, ui, self.secrets.admin, self.basis, AIRFLOW)
-        with self._reported(sweeper.NAME):
+        with reported(self.progress, sweeper.NAME):
             await self._begin(Service(part, lambda _: at_once()))
 
     async def _nats(self) -> None:
         part = nats.part(self.home.nats, self.addresses.nats, self.secrets.nats, self.basis, NATS)
         url = nats.url(self.addresses.nats, self.secrets.nats)
-        with self._reported(nats.NAME):
+        with reported(self.progress, nats.NAME):
             await self._begin(Service(part, lambda _: nats.answers(url)))
 
     async def _kubernetes(self) -> None:
         images = self.addresses.dags / cluster.IMAGES
         self.home.kubeconfig.unlink(missing_ok=True)  # of a stack that was killed
         part = cluster.part(self.home.kubernetes, self.addresses.kubernetes, images, self.basis, KUBERNETES)
-        with self._reported(cluster.NAME):
+        with reported(self.progress, cluster.NAME):
             await self._begin(Service(part, lambda _: cluster.answers(self.home.kubeconfig)))
 
     async def _postgres(self) -> None:
         part = postgres.part(self.home.postgres, self.addresses.postgres, self.basis, POSTGRES)
-        with self._reported(postgres.NAME):
+        with reported(self.progress, postgres.NAME):
             if not self.home.postgres.exists():
                 await self._make_database()
             await until(postgres.NAME, self._database_is_free, SOON)
@@ -127,13 +127,6 @@ class Start:
         mark, current = self.home.airflow / "migrated", version("apache-airflow-core")
         if mark.exists() and mark.read_text() == current:
             return
-        with self._reported(airflow.MIGRATION):
+        with reported(self.progress, airflow.MIGRATION):
             await self.supervisor.run(airflow.migration(variables, AIRFLOW))
         write_private(mark, current)
-
-    @contextmanager
-    def _reported(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        self.progress.starting(name)
-        yield
-        self.progress.ready(name, time.monotonic() - began)

@@ -273,8 +273,9 @@ async def settled_floor(connection: Connection, begun: Begun, of: Try) -> int:
     """How far an earlier try had acked."""
     if begun.acked is not None:
         return begun.acked
+    floor = await acked(connection, of)
     # Acks of the moments before a crash are forgotten, and what they were for may have been done twice.
-    return await acked(connection, of) if begun.server == connection.server_id else 0
+    return floor if begun.server == connection.server_id else 0
 
 
 async def _close(connection: Connection, of: Try) -> None:

@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import PodName
 from kai_airflow.messaging.connection import connect
-from kai_airflow.messaging.feed import close_input, fed
+from kai_airflow.messaging.feed import fed
 from kai_airflow.messaging.tries import Try
 from kai_airflow.operators.connections import kubernetes_hook, kubernetes_pods, nats_address
 from kai_airflow.operators.part import followed
@@ -121,14 +121,11 @@ class WaitForPods(BaseTrigger):
         return part.supervisor
 
     async def on_kill(self) -> None:
-        """A person marked the task, or cleared it."""
+        """A person marked the task, or cleared it: a next try asks the consumers how far it came."""
         hook = await sync_to_async(kubernetes_hook)(self.kubernetes_conn_id)
         async with kubernetes_pods(hook) as pods:
             for wait in self.waits:
                 await pods.delete(wait.pod_name)
-        async with connect(await sync_to_async(nats_address)(), name="kai-airflow triggerer") as connection:
-            for wait in self.waits:
-                await close_input(connection, wait.of)
 
 
 async def _end(supervisor: Supervisor) -> None:
