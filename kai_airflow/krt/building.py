@@ -19,22 +19,25 @@ from kai_airflow.krt.model import (
     Workflow,
     WorkflowType,
 )
+from kai_airflow.krt.rules.timing import keeper
 from kai_airflow.krt.rules.workflow import all_of as workflows_of
 from kai_airflow.krt.rules.workflow import mode_of, processes_of
+from kai_airflow.krt.schema import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from kai_airflow.krt.draft import (
         LimitsDraft,
         NetworkingDraft,
         ObjectStoreDraft,
         ProcessDraft,
-        ProcessExtension,
         ProductDraft,
         ResourcesDraft,
+        Texts,
         WorkflowDraft,
     )
     from kai_airflow.krt.place import Field
-    from kai_airflow.krt.schema import Texts
 
 T = TypeVar("T")
 
@@ -47,23 +50,25 @@ def build(name: str, draft: ProductDraft) -> Product:
         description=_required(draft.description),
         config=_texts(draft.config),
         workflows=tuple(_workflow(workflow) for workflow in workflows_of(draft)),
+        **_said(draft.extension, but={"product"}),
     )
 
 
 def _workflow(draft: WorkflowDraft) -> Workflow:
-    extension = draft.extension.value
+    kept = keeper(draft)
     return Workflow(
         name=_required(draft.name),
         type=cast("WorkflowType", draft.type.value),
         config=_texts(draft.config),
         processes=tuple(_process(process) for process in processes_of(draft)),
-        schedule=extension.schedule.value if extension else None,
         mode=mode_of(draft),
+        keeper=kept.trigger if kept else None,
+        timing=kept.timing if kept else None,
+        **_said(draft.extension, but={"mode"}),
     )
 
 
 def _process(draft: ProcessDraft) -> Process:
-    extension = draft.extension.value
     store, networking = draft.object_store.value, draft.networking.value
     return Process(
         name=_required(draft.name),
@@ -73,19 +78,31 @@ def _process(draft: ProcessDraft) -> Process:
         gpu=bool(draft.gpu.value),
         config=_texts(draft.config),
         object_store=_object_store(store) if store else None,
-        secrets=_each(draft.secrets),
-        subscriptions=tuple(Subscription.parse(text) for text in _each(draft.subscriptions)),
+        secrets=_plain(draft.secrets) or (),
+        subscriptions=tuple(Subscription.parse(text) for text in _plain(draft.subscriptions) or ()),
         networking=_networking(networking) if networking else None,
         resources=_resources(_required(draft.resources)),
         node_selectors=_texts(draft.node_selectors),
-        **(_process_extension(extension) if extension else {}),
+        **_said(draft.extension, but=()),
     )
 
 
-def _process_extension(draft: ProcessExtension) -> dict[str, Any]:
-    """What it says; what it leaves out is the model's default."""
-    fields = {field.name: getattr(draft, field.name).value for field in dataclasses.fields(draft)}
-    return {name: value for name, value in fields.items() if value is not None}
+def _said(extension: Field[Any], *, but: Container[str]) -> dict[str, Any]:
+    """What the extension says, field by field; what it leaves out is the model's default."""
+    if extension.value is None:
+        return {}
+    names = (field.name for field in dataclasses.fields(extension.value) if field.name not in but)
+    said = {name: _plain(getattr(extension.value, name)) for name in names}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _plain(field: Field[Any]) -> Any:
+    """A value without places."""
+    if isinstance(field.value, tuple):
+        return tuple(_plain(item) for item in field.value)
+    if isinstance(field.value, Table):
+        return {key: _plain(item) for key, item in field.value.fields.items() if item.value is not None}
+    return field.value
 
 
 def _object_store(draft: ObjectStoreDraft) -> ObjectStore:
@@ -115,7 +132,3 @@ def _required(field: Field[T]) -> T:
 
 def _texts(field: Field[Texts]) -> dict[str, str]:
     return field.value.values if field.value else {}
-
-
-def _each(field: Field[tuple[Field[str], ...]]) -> tuple[str, ...]:
-    return tuple(item.value for item in field.value or () if item.value is not None)

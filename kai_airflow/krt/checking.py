@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.krt.model import Product
 
-_product = schema.record(ProductDraft)
+_product = schema.record(ProductDraft).read
 
 
 def check(text: bytes, path: PurePath) -> Report:
@@ -33,7 +33,7 @@ def check(text: bytes, path: PurePath) -> Report:
     findings = Findings()
     product = None
     try:
-        product = _judge(_root(text), path, findings)
+        product = _judge(_root(text, findings), path, findings)
     except reading.UnreadableError as error:
         findings.error(error.issue)
     return Report(path, product, _in_order(findings.errors), _in_order(findings.warnings))
@@ -60,17 +60,26 @@ def _read(file: Path) -> bytes:
         return opened.read(MAX_BYTES + 1)
 
 
-def _root(text: bytes) -> Node:
+def _root(text: bytes, findings: Findings) -> Node:
     if len(text) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES:,} bytes"
         raise reading.UnreadableError(_issue("too-large", message, "Split the product, or move data out of the KRT."))
-    root = next(reading.documents(reading.decode(text)), None)
-    if root is None or (isinstance(root, Scalar) and root.is_null):
+    documents = reading.documents(reading.decode(text))
+    root = next(documents, None)
+    if root is None or _is_empty(root):
         message = "the file holds no KRT: it is empty"
         raise reading.UnreadableError(
             _issue("empty-file", message, "Write at least version, description and workflows.")
         )
+    if further := next((document for document in documents if not _is_empty(document)), None):
+        place = Place("krt", further.line, further.column)
+        message = "a second document begins here, and KAI reads the first alone"
+        findings.error(place.issue("second-document", message, "Move it to a file of its own, or remove the '---'."))
     return root
+
+
+def _is_empty(document: Node) -> bool:
+    return isinstance(document, Scalar) and document.is_null
 
 
 def _judge(root: Node, path: PurePath, findings: Findings) -> Product | None:
@@ -80,7 +89,7 @@ def _judge(root: Node, path: PurePath, findings: Findings) -> Product | None:
     if draft is None:
         return None
     name = product_name(draft, path, findings)
-    _take(rules.errors(draft), findings)
+    _take(rules.errors(name, draft), findings)
     for issue in rules.warnings(draft):
         findings.warning(issue)
     return None if findings.errors else build(name, draft)

@@ -34,7 +34,7 @@ def mask(text: str) -> str:
     if text.startswith(_BYTE_ORDER_MARK):
         return _BYTE_ORDER_MARK + mask(text[1:])
     try:
-        roots = [root for root in documents(text) if root is not None]
+        roots = list(documents(text))
     except UnreadableError:
         return _LINE.sub(_key_alone, text)
     shown: dict[int, tuple[Scalar, bool]] = {}

@@ -4,9 +4,11 @@ Names are Python's; defaults are filled in. Text that KAI takes as written stays
 """
 
 from collections.abc import Mapping
-from typing import Literal, Self, TypeAlias
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from kai_airflow.krt.cron import Timing
 
 WorkflowType: TypeAlias = Literal["data", "training", "feedback", "serving"]
 ProcessType: TypeAlias = Literal["trigger", "task", "exit"]
@@ -16,11 +18,8 @@ Protocol: TypeAlias = Literal["HTTP", "GRPC"]
 OnMessageError: TypeAlias = Literal["fail", "continue"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Subscription(_Frozen):
+@dataclass(frozen=True, slots=True)
+class Subscription:
     """What a process listens to: what another publishes on its bare subject (channel ``""``) or on one channel."""
 
     process: str
@@ -38,14 +37,16 @@ class Subscription(_Frozen):
         return f"{self.process}.{self.channel}" if self.channel else self.process
 
 
-class ObjectStore(_Frozen):
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
     """The object store that a process shares with its product or its workflow."""
 
     name: str
     scope: Scope
 
 
-class Networking(_Frozen):
+@dataclass(frozen=True, slots=True)
+class Networking:
     """The port that the process listens on (target) and the one it is reached by (destination)."""
 
     target_port: int
@@ -53,59 +54,86 @@ class Networking(_Frozen):
     protocol: Protocol = "HTTP"
 
 
-class Quantity(_Frozen):
+@dataclass(frozen=True, slots=True)
+class Quantity:
     """A request and its limit, as Kubernetes writes quantities; a missing limit took the request's value."""
 
     request: str
     limit: str
 
 
-class Resources(_Frozen):
+@dataclass(frozen=True, slots=True)
+class Resources:
     """What a process may use."""
 
     cpu: Quantity
     memory: Quantity
 
 
-class Process(_Frozen):
-    """One image and how it is connected. All times are in seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One image and how it is connected. All times are in seconds; None leaves a thing to Airflow's defaults."""
 
     name: str
     type: ProcessType
     image: str
+    resources: Resources
     replicas: int = 1
     gpu: bool = False
-    config: Mapping[str, str] = {}
+    config: Mapping[str, str] = field(default_factory=dict)
     object_store: ObjectStore | None = None
     secrets: tuple[str, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     networking: Networking | None = None
-    resources: Resources
-    node_selectors: Mapping[str, str] = {}
+    node_selectors: Mapping[str, str] = field(default_factory=dict)
     retries: int | None = None
     retry_delay: float | None = None
     start_timeout: float | None = None
     execution_timeout: float | None = None
     on_message_error: OnMessageError = "fail"
     deferrable: bool | None = None
+    pool: str | None = None
+    queue: str | None = None
+    executor: str | None = None
+    priority_weight: int | None = None
+    pod: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Workflow(_Frozen):
-    """Processes that work together. ``mode`` tells whether a run starts them or they live on their own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """Processes that work together.
+
+    ``mode`` tells whether a run starts them or they live on their own. ``keeper`` is the trigger whose time Airflow
+    keeps instead of its image, and ``timing`` its schedule; ``schedule`` takes the place of that.
+    """
 
     name: str
     type: WorkflowType
-    config: Mapping[str, str] = {}
     processes: tuple[Process, ...]
-    schedule: str | None = None
     mode: Mode
+    config: Mapping[str, str] = field(default_factory=dict)
+    keeper: str | None = None
+    timing: Timing | None = None
+    schedule: str | None = None
+    timezone: str | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    catchup: bool = False
+    max_active_runs: int | None = None
+    messages_per_run: int = 1
+    access_control: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-class Product(_Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
     """One version of a product: what a KRT describes."""
 
     name: str
     version: str
     description: str
-    config: Mapping[str, str] = {}
     workflows: tuple[Workflow, ...]
+    config: Mapping[str, str] = field(default_factory=dict)
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    namespace: str | None = None
+    version_in_dag_id: bool = False

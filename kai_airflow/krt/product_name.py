@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from kai_airflow.krt.forms import LONGEST_PRODUCT
 from kai_airflow.krt.place import Field, Findings, Place
 from kai_airflow.krt.rules.common import bad_name, missing
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 FILE = "krt.yaml"
 SUFFIX = f".{FILE}"
-LONGEST = 40
 DEFAULT = "default"
 _FIELD = "x-airflow.product"
 _PLACE = Place(f"krt.{_FIELD}", None, None)
@@ -40,13 +40,13 @@ def _said(field: Field[str], findings: Findings) -> str:
     for issue in missing(field, "Name the product, or remove the field."):
         findings.error(issue)
     if field.value:
-        for issue in bad_name(field, "the product's name", LONGEST):
+        for issue in bad_name(field, "the product's name", LONGEST_PRODUCT):
             findings.error(issue)
     return field.value or ""
 
 
 def _derived(name: str, source: str, findings: Findings) -> str:
-    for issue in bad_name(Field(_PLACE, name), f"the product's name, taken from the {source},", LONGEST):
+    for issue in bad_name(Field(_PLACE, name), f"the product's name, taken from the {source},", LONGEST_PRODUCT):
         remedy = f"Rename the {source}, or set {_FIELD} to a name of lower case letters, digits and dashes."
         findings.error(dataclasses.replace(issue, code="invalid-product-name", remedy=remedy))
     return name

@@ -70,14 +70,14 @@ def decode(text: bytes) -> str:
         raise _unreadable("not-text", line, column, message, "Save the file as UTF-8 text.") from error
 
 
-def documents(text: str) -> Iterator[Node | None]:
-    """The root of each document, None for an empty one, read one at a time. Raises UnreadableError."""
+def documents(text: str) -> Iterator[Node]:
+    """The root of each document, read one at a time. Raises UnreadableError."""
     _refuse_unprintable(text)
     _refuse_directives(text)
     builder = _Builder()
     try:
         for event in yaml.parse(text, Loader=_Loader):
-            if isinstance(event, yaml.DocumentEndEvent):
+            if isinstance(event, yaml.DocumentEndEvent) and builder.root is not None:
                 yield builder.root
                 builder = _Builder()
             elif isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):

@@ -5,8 +5,10 @@ Text takes any scalar as written. Numbers and booleans take no text, and what is
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kai_airflow.krt.nodes import YAML_TAG, Node, Scalar
@@ -26,7 +28,9 @@ _INTEGERS = (
 )
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _LONGEST_NUMBER = 100
+_LONGEST_MOMENT = 40
 _INT64 = 1 << 63
+MOMENT = "a date or a time"
 
 
 class WrongTypeError(Exception):
@@ -70,6 +74,25 @@ def number(node: Node) -> float:
     if math.isfinite(value):
         return value
     raise WrongTypeError("a number")
+
+
+def moment(node: Node) -> datetime:
+    """A date or a time in ISO 8601, with or without an offset, in quotes or without; raises WrongTypeError."""
+    if isinstance(node, Scalar) and len(node.text) <= _LONGEST_MOMENT:
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(node.text)
+    raise WrongTypeError(MOMENT)
+
+
+def data(node: Scalar) -> bool | int | float | str | None:
+    """What JSON has for a scalar: null, true, a number where it is one without quotes, else text."""
+    if node.is_null:
+        return None
+    kinds: tuple[Callable[[Node], bool | int | float], ...] = (boolean, integer, number)
+    for read in kinds:
+        with contextlib.suppress(WrongTypeError):
+            return read(node)
+    return node.text
 
 
 def described(node: Scalar) -> str:

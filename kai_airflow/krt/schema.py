@@ -1,4 +1,4 @@
-"""How typed drafts are read from the tree: a draft is a dataclass whose annotations name keys and types.
+"""How typed drafts are read from the tree: a draft is a dataclass whose annotations name keys and kinds.
 
 One wrong type spoils one field: all the others are read as if it were right.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, get_type_hints
 
 from kai_airflow.krt import scalars
 from kai_airflow.krt.nodes import Mapping, Node, Scalar, Sequence, members
@@ -18,28 +18,56 @@ from kai_airflow.krt.structure import is_unusable
 from kai_airflow.krt.wording import listed, nearest, quoted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from kai_airflow.krt.report import Issue
 
 T = TypeVar("T")
-Convert: TypeAlias = Callable[[Node, Place, Findings], T]
+Read: TypeAlias = Callable[[Node, Place, Findings], T]
 """Makes a value of a node that isn't null; raises WrongTypeError."""
 
 _REMEDIES = {
     "text": "Write text, a number or true/false; a list or a map can't stand here.",
     "a list": "Write a list: '- entry' on lines of their own, or [a, b].",
     "a map": "Write a map: 'key: value' on lines of their own.",
+    scalars.MOMENT: "Write 2026-01-31, or 2026-01-31T06:00:00 with an offset such as Z or +02:00 where it matters.",
 }
+_KEYS: dict[type, dict[str, Key[object]]] = {}
+_PRIVATE = ("x-", ".")
+"""How keys begin that are meant for others than KAI: extensions, and holders of anchors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """What may stand somewhere.
+
+    :param read: how a node becomes it
+    :param json: the same as JSON Schema, but for the keys of a draft
+    :param draft: the draft that it is, or that each of its entries is
+    :param closed: whether that has no other keys
+    """
+
+    read: Read[T]
+    json: dict[str, Any]
+    draft: type | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Key(Generic[T]):
-    """Stands in a draft's annotations: the key that a field is under, and what it is."""
+    """Stands in a draft's annotations: the key that a field is under, its kind, what it is for, and its bounds.
+
+    ``bounds`` are keywords of JSON Schema; ``required``: absent or null is an error.
+    """
 
     name: str
-    convert: Convert[T]
+    kind: Kind[T]
+    about: str
+    required: bool = False
+    bounds: dict[str, Any] | None = None
 
 
-def read(node: Node | None, place: Place, findings: Findings, convert: Convert[T]) -> Field[T]:
+def read(node: Node | None, place: Place, findings: Findings, convert: Read[T]) -> Field[T]:
     """What stands at a place; a wrong type goes to the findings."""
     if node is None or (isinstance(node, Scalar) and node.flaw is None and node.is_null):
         return Field(place)
@@ -60,11 +88,13 @@ def _wrong_type(node: Node, place: Place, expected: str) -> Issue:
 
 def keys_of(draft: type) -> dict[str, Key[object]]:
     """The keys of a draft, by the names of its fields."""
-    hints = get_type_hints(draft, include_extras=True)
-    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+    if draft not in _KEYS:
+        hints = get_type_hints(draft, include_extras=True)
+        _KEYS[draft] = {name: hint.__metadata__[0] for name, hint in hints.items()}
+    return _KEYS[draft]
 
 
-def record(draft: type[T], *, extension: str | None = None) -> Convert[T]:
+def record(draft: type[T], *, extension: str | None = None) -> Kind[T]:
     """A map with the keys of a draft. In an ``extension`` an unknown key is an error; elsewhere KAI ignores it."""
     keys = keys_of(draft)
     known = [key.name for key in keys.values()]
@@ -79,64 +109,131 @@ def record(draft: type[T], *, extension: str | None = None) -> Convert[T]:
         fields = {name: _member(found, key, place, findings) for name, key in keys.items()}
         return draft(**fields)
 
-    return convert
+    return Kind(convert, {"$ref": f"#/definitions/{draft.__name__}"}, draft, extension is not None)
 
 
 def _member(found: dict[str, Node], key: Key[T], place: Place, findings: Findings) -> Field[T]:
     node = found.get(key.name)
-    return read(node, _below(place, step_to(key.name), node), findings, key.convert)
+    return read(node, _below(place, step_to(key.name), node), findings, key.kind.read)
 
 
-def each(convert: Convert[T]) -> Convert[tuple[Field[T], ...]]:
-    """A list of one type; null entries are absent."""
+def each(kind: Kind[T]) -> Kind[tuple[Field[T], ...]]:
+    """A list of one kind; null entries are absent."""
 
-    def convert_each(node: Node, place: Place, findings: Findings) -> tuple[Field[T], ...]:
+    def convert(node: Node, place: Place, findings: Findings) -> tuple[Field[T], ...]:
         if not isinstance(node, Sequence):
             raise WrongTypeError("a list")
-        fields = (read(item, _below(place, f"[{i}]", item), findings, convert) for i, item in enumerate(node.items))
+        fields = (read(item, _below(place, f"[{i}]", item), findings, kind.read) for i, item in enumerate(node.items))
         return tuple(field for field in fields if not field.absent)
 
-    return convert_each
-
-
-def text(node: Node, _place: Place, _findings: Findings) -> str:
-    """Any scalar, as written."""
-    return scalars.text(node)
-
-
-def integer(node: Node, _place: Place, _findings: Findings) -> int:
-    """A whole number."""
-    return scalars.integer(node)
-
-
-def number(node: Node, _place: Place, _findings: Findings) -> float:
-    """A number."""
-    return scalars.number(node)
-
-
-def boolean(node: Node, _place: Place, _findings: Findings) -> bool:
-    """True or false."""
-    return scalars.boolean(node)
+    return Kind(convert, {"type": "array", "items": nullable(kind.json)}, kind.draft, kind.closed)
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """A map of text to text, such as ``config``."""
+class Table(Generic[T]):
+    """A map of text to one kind, such as ``config``."""
 
-    fields: dict[str, Field[str]]
+    fields: dict[str, Field[T]]
 
     @property
-    def values(self) -> dict[str, str]:
+    def values(self) -> dict[str, T]:
         """The map itself; a null value is an absent one."""
         return {name: field.value for name, field in self.fields.items() if field.value is not None}
 
 
-def texts(node: Node, place: Place, findings: Findings) -> Texts:
-    """A map of text to text."""
-    found = _members(node)
-    return Texts(
-        {name: read(value, _below(place, step_to(name), value), findings, text) for name, value in found.items()}
-    )
+def table(kind: Kind[T]) -> Kind[Table[T]]:
+    """A map of text to one kind."""
+
+    def convert(node: Node, place: Place, findings: Findings) -> Table[T]:
+        found = _members(node)
+        places = {name: _below(place, step_to(name), value) for name, value in found.items()}
+        return Table({name: read(value, places[name], findings, kind.read) for name, value in found.items()})
+
+    return Kind(convert, {"type": "object", "additionalProperties": nullable(kind.json)})
+
+
+def nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON Schema of the same or null: an absent value."""
+    if "type" not in schema:
+        return {"anyOf": [schema, {"type": "null"}]}
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    words = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, "type": [*kinds, "null"], **words}
+
+
+def scalar(convert: Callable[[Node], T], json: dict[str, Any]) -> Kind[T]:
+    """One value."""
+    return Kind(lambda node, _place, _findings: convert(node), json)
+
+
+text: Kind[str] = scalar(scalars.text, {"type": ["string", "number", "boolean"]})
+"""Any scalar, as written."""
+integer: Kind[int] = scalar(scalars.integer, {"type": "integer"})
+number: Kind[float] = scalar(scalars.number, {"type": "number"})
+boolean: Kind[bool] = scalar(scalars.boolean, {"type": "boolean"})
+moment: Kind[datetime] = scalar(scalars.moment, {"type": "string"})
+"""A date or a time in ISO 8601."""
+texts: Kind[Table[str]] = table(text)
+"""A map of text to text."""
+
+
+def _data(node: Node) -> Any:
+    """What JSON has for a node. Unusable values were reported: they count as null."""
+    if isinstance(node, Scalar):
+        return None if node.flaw else scalars.data(node)
+    if isinstance(node, Sequence):
+        return [_data(item) for item in node.items]
+    return {name: _data(value) for name, value in members(node).items()}
+
+
+def _map_of_data(node: Node, _place: Place, _findings: Findings) -> dict[str, Any]:
+    return {name: _data(value) for name, value in _members(node).items()}
+
+
+def _list_of_data(node: Node, _place: Place, _findings: Findings) -> list[Any]:
+    if not isinstance(node, Sequence):
+        raise WrongTypeError("a list")
+    return [_data(item) for item in node.items]
+
+
+json_map: Kind[dict[str, Any]] = Kind(_map_of_data, {"type": "object"})
+"""A map of whatever JSON has."""
+json_list: Kind[list[Any]] = Kind(_list_of_data, {"type": "array"})
+"""A list of whatever JSON has."""
+
+
+def plain_list(kind: Kind[T]) -> Kind[list[T]]:
+    """A list of one kind as plain data, without places."""
+    whole = each(kind)
+
+    def convert(node: Node, place: Place, findings: Findings) -> list[T]:
+        return [field.value for field in whole.read(node, place, findings) if field.value is not None]
+
+    return Kind(convert, whole.json)
+
+
+def plain_table(kind: Kind[T]) -> Kind[dict[str, T]]:
+    """A map of text to one kind as plain data, without places."""
+    whole = table(kind)
+    return Kind(lambda node, place, findings: whole.read(node, place, findings).values, whole.json)
+
+
+def plain_record(what: str, kinds: dict[str, Kind[Any]]) -> Kind[dict[str, Any]]:
+    """A map with some known keys as plain data; another key is an error. ``what``: how messages name the map."""
+
+    def convert(node: Node, place: Place, findings: Findings) -> dict[str, Any]:
+        found = _members(node)
+        for name in found.keys() - kinds.keys():
+            _report_unknown(name, [*kinds], _below(place, step_to(name), found[name]), findings, what)
+        fields = {
+            name: read(value, _below(place, step_to(name), value), findings, kinds[name].read)
+            for name, value in found.items()
+            if name in kinds
+        }
+        return {name: field.value for name, field in fields.items() if field.value is not None}
+
+    properties = {name: nullable(kind.json) for name, kind in kinds.items()}
+    return Kind(convert, {"type": "object", "properties": properties, "additionalProperties": False})
 
 
 def _members(node: Node) -> dict[str, Node]:
@@ -162,6 +259,7 @@ def _report_unknown(name: str, known: list[str], place: Place, findings: Finding
     if extension:
         remedy = f"Did you mean {meant}?" if meant else f"It may hold {listed(known, 'and')}."
         findings.error(place.issue("unknown-field", f"{extension} has no field {quoted(name)} here", remedy))
-    elif meant:
-        message = f"the key {quoted(name)} means nothing to KAI and is ignored"
-        findings.warning(place.issue("unknown-key", message, f"Did you mean {meant}?"))
+    elif meant or not name.startswith(_PRIVATE):
+        message = f"the key {quoted(name)} means nothing to KAI here and is ignored"
+        remedy = f"Did you mean {meant}?" if meant else "Remove it, or begin it with 'x-' where it is meant for others."
+        findings.warning(place.issue("unknown-key", message, remedy))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from kai_airflow.krt.draft import ProcessDraft, ProductDraft, WorkflowDraft
 from kai_airflow.krt.report import Issue
-from kai_airflow.krt.rules import process, product, subscriptions, workflow
+from kai_airflow.krt.rules import extension, flow, naming, process, product, secrecy, subscriptions, timing, workflow
 
 ProductRule: TypeAlias = Callable[[ProductDraft], Iterator[Issue]]
 WorkflowRule: TypeAlias = Callable[[WorkflowDraft], Iterator[Issue]]
@@ -22,6 +22,9 @@ PRODUCT_RULES: tuple[ProductRule, ...] = (
     product.description,
     product.has_workflows,
     product.workflow_names_are_unique,
+    extension.fields_are_within_bounds,
+    extension.tags,
+    extension.namespace,
 )
 WORKFLOW_RULES: tuple[WorkflowRule, ...] = (
     workflow.name,
@@ -29,8 +32,11 @@ WORKFLOW_RULES: tuple[WorkflowRule, ...] = (
     workflow.has_processes,
     workflow.has_trigger_and_exit,
     workflow.process_names_are_unique,
-    workflow.schedule_says_something,
-    workflow.mode_is_known,
+    extension.fields_are_within_bounds,
+    extension.schedule,
+    extension.timezone,
+    extension.dates,
+    extension.access_control,
     subscriptions.are_unique,
     subscriptions.name_processes_that_may_be_heard,
     subscriptions.name_channels_that_can_be,
@@ -45,11 +51,14 @@ PROCESS_RULES: tuple[ProcessRule, ...] = (
     process.networking,
     process.resources,
     process.node_selectors,
-    process.retries,
-    process.retry_delay,
-    process.start_timeout,
-    process.execution_timeout,
-    process.on_message_error,
+    process.secrets,
+    extension.fields_are_within_bounds,
+)
+PRODUCT_DOUBTS: tuple[ProductRule, ...] = (secrecy.config_holds_no_secrets,)
+WORKFLOW_DOUBTS: tuple[WorkflowRule, ...] = (
+    flow.reaches_every_process,
+    flow.reads_every_message,
+    timing.is_kept_by_airflow,
 )
 PROCESS_DOUBTS: tuple[ProcessRule, ...] = (
     process.replicas_are_none,
@@ -59,19 +68,24 @@ PROCESS_DOUBTS: tuple[ProcessRule, ...] = (
 )
 
 
-def errors(draft: ProductDraft) -> Iterator[Issue]:
-    """Every rule that is broken, lazily: a caller that has seen enough stops."""
+def errors(name: str, draft: ProductDraft) -> Iterator[Issue]:
+    """Every rule that is broken, lazily: a caller that has seen enough stops. ``name``: the product's."""
     for product_rule in PRODUCT_RULES:
         yield from product_rule(draft)
     for one_workflow in workflow.all_of(draft):
         for workflow_rule in WORKFLOW_RULES:
             yield from workflow_rule(one_workflow)
         yield from _of_processes(one_workflow, PROCESS_RULES)
+    yield from naming.consumers(name, draft)
 
 
 def warnings(draft: ProductDraft) -> Iterator[Issue]:
     """What is allowed but probably not meant."""
+    for product_rule in PRODUCT_DOUBTS:
+        yield from product_rule(draft)
     for one_workflow in workflow.all_of(draft):
+        for workflow_rule in WORKFLOW_DOUBTS:
+            yield from workflow_rule(one_workflow)
         yield from _of_processes(one_workflow, PROCESS_DOUBTS)
 
 

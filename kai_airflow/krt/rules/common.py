@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
+from kai_airflow.krt import forms
 from kai_airflow.krt.wording import choice, quoted
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LONGEST_NAME = 20
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
@@ -32,13 +31,13 @@ def name(field: Field[str], whose: str) -> Iterator[Issue]:
     """A name as KAI has them: required, lower case letters, digits and dashes, at most 20 characters."""
     yield from missing(field, f"Give the {whose} a name of lower case letters, digits and dashes.")
     if field.value:
-        yield from bad_name(field, f"the {whose}'s name", LONGEST_NAME)
+        yield from bad_name(field, f"the {whose}'s name", forms.LONGEST_NAME)
 
 
 def bad_name(field: Field[str], what: str, longest: int) -> Iterator[Issue]:
     """What is wrong with a name that is there."""
     text = field.value or ""
-    if not _NAME.fullmatch(text):
+    if not forms.fits(forms.NAME, text):
         message = f"{what} {quoted(text)} is not made of lower case letters, digits and inner dashes"
         yield field.place.issue("invalid-name", message, _rename(text, longest))
     elif len(text) > longest:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, get_args
 
-from kai_airflow.krt.model import OnMessageError, Protocol, Scope
+from kai_airflow.krt import forms
+from kai_airflow.krt.model import Protocol, Scope
 from kai_airflow.krt.quantities import amount
 from kai_airflow.krt.rules import common
 from kai_airflow.krt.rules.workflow import PROCESS_TYPES
@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 SCOPES: tuple[str, ...] = get_args(Scope)
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
-ON_ERROR: tuple[str, ...] = get_args(OnMessageError)
-_LONGEST_TIME = 365 * 24 * 3600  # seconds; beyond some centuries a time can't be counted
 _LARGEST_PORT = 65535
-_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LONGEST_PREFIX = 253
 _CORES = "Write cores, such as 500m, 0.5 or 2."
 _BYTES = "Write bytes, such as 200M, 1.5Gi or 1000000."
 
@@ -43,8 +38,11 @@ def type_is_known(draft: ProcessDraft) -> Iterator[Issue]:
 
 
 def image(draft: ProcessDraft) -> Iterator[Issue]:
-    """Required."""
+    """Required, and a reference that a container runtime can take apart."""
     yield from common.missing(draft.image, "Name the container image of the process.")
+    if draft.image.value and not forms.is_image(draft.image.value):
+        remedy = "Write [HOST[:PORT]/]PATH[:TAG], the path in lower case, such as registry.example.com/shop/pick:v1."
+        yield draft.image.place.issue("invalid-image", f"{quoted(draft.image.value)} names no image", remedy)
 
 
 def object_store(draft: ProcessDraft) -> Iterator[Issue]:
@@ -120,56 +118,24 @@ def node_selectors(draft: ProcessDraft) -> Iterator[Issue]:
     """Keys and values that Kubernetes takes as labels. KAI's location is that of the whole map."""
     selectors = draft.node_selectors
     for key, field in selectors.value.fields.items() if selectors.value else ():
-        if not _is_label_key(key):
+        if not forms.is_label_key(key):
             message = f"{quoted(key)} is no key of a Kubernetes label"
             remedy = "Use [PREFIX/]NAME: up to 63 letters, digits, '-', '_', '.', and a domain name as the prefix."
             yield field.place.issue("invalid-label", message, remedy, selectors.place.location)
-        if field.value and not _LABEL.fullmatch(field.value):
+        if field.value and not forms.fits(forms.LABEL, field.value):
             shown = "the value" if is_sensitive(key) else quoted(field.value)
             message = f"{shown} of {quoted(key)} is no value of a Kubernetes label"
             remedy = "Use up to 63 letters, digits, '-', '_', '.', with a letter or digit at both ends."
             yield field.place.issue("invalid-label", message, remedy, selectors.place.location)
 
 
-def retries(draft: ProcessDraft) -> Iterator[Issue]:
-    """Zero or more."""
-    field = draft.extension.value.retries if draft.extension.value else None
-    if field and field.value is not None and field.value < 0:
-        yield field.place.issue("invalid-retries", f"{field.value} is no number of retries", "Write 0 or more.")
-
-
-def retry_delay(draft: ProcessDraft) -> Iterator[Issue]:
-    """Seconds, zero or more."""
-    field = draft.extension.value.retry_delay if draft.extension.value else None
-    if field and field.value is not None and not 0 <= field.value <= _LONGEST_TIME:
-        message = f"a retry can't come after {field.value:g} seconds"
-        yield field.place.issue("invalid-retry-delay", message, "Write seconds from 0 on, such as 60.")
-
-
-def start_timeout(draft: ProcessDraft) -> Iterator[Issue]:
-    """Seconds, more than zero."""
-    field = draft.extension.value.start_timeout if draft.extension.value else None
-    if field and field.value is not None and not 0 < field.value <= _LONGEST_TIME:
-        message = f"a process can't start within {field.value:g} seconds"
-        yield field.place.issue(
-            "invalid-start-timeout", message, "Write the seconds that a start may take, such as 300."
-        )
-
-
-def execution_timeout(draft: ProcessDraft) -> Iterator[Issue]:
-    """Seconds, more than zero."""
-    field = draft.extension.value.execution_timeout if draft.extension.value else None
-    if field and field.value is not None and not 0 < field.value <= _LONGEST_TIME:
-        message = f"a task can't end within {field.value:g} seconds"
-        remedy = "Write the seconds that a try may take, such as 3600."
-        yield field.place.issue("invalid-execution-timeout", message, remedy)
-
-
-def on_message_error(draft: ProcessDraft) -> Iterator[Issue]:
-    """One of two."""
-    if draft.extension.value:
-        field = draft.extension.value.on_message_error
-        yield from common.one_of(field, "invalid-on-message-error", "answer to a message of type ERROR", ON_ERROR)
+def secrets(draft: ProcessDraft) -> Iterator[Issue]:
+    """Names that Kubernetes takes for Secrets."""
+    for field in draft.secrets.value or ():
+        if field.value is not None and not forms.is_host(field.value):
+            message = f"{quoted(field.value)} is no name of a Kubernetes Secret"
+            remedy = "Write the name of a Secret in the pods' namespace: lower case letters, digits, '-' and '.'."
+            yield field.place.issue("invalid-secret-name", message, remedy)
 
 
 def _port(field: Field[int]) -> Iterator[Issue]:
@@ -194,9 +160,3 @@ def _limits(field: Field[LimitsDraft], remedy: str) -> Iterator[Issue]:
 def _quantity(field: Field[str], remedy: str) -> Iterator[Issue]:
     if field.value and amount(field.value) is None:
         yield field.place.issue("invalid-quantity", f"{quoted(field.value)} is no quantity of Kubernetes", remedy)
-
-
-def _is_label_key(key: str) -> bool:
-    prefix, slash, label = key.rpartition("/")
-    prefix_fits = len(prefix) <= _LONGEST_PREFIX and _LABEL_PREFIX.fullmatch(prefix) is not None
-    return _LABEL.fullmatch(label) is not None and (not slash or prefix_fits)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from kai_airflow.krt import forms
 from kai_airflow.krt.rules.common import missing, repeated
 from kai_airflow.krt.rules.workflow import all_of
 from kai_airflow.krt.wording import quoted
@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from kai_airflow.krt.draft import ProductDraft
     from kai_airflow.krt.report import Issue
 
-_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+")
-
 
 def version(draft: ProductDraft) -> Iterator[Issue]:
     """Required, ``v1.2.3``."""
     field = draft.version
     yield from missing(field, "Write the version of the product, such as 'version: v1.0.0'.")
-    if field.value and not _VERSION.fullmatch(field.value):
+    if field.value and not forms.fits(forms.VERSION, field.value):
         message = f"the version {quoted(field.value)} is not v and three numbers"
         yield field.place.issue("invalid-version", message, "Write it as v1.0.0, the v included.")
 

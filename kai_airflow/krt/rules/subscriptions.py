@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import re
 from typing import TYPE_CHECKING
 
+from kai_airflow.krt import forms
 from kai_airflow.krt.rules.common import repetitions
 from kai_airflow.krt.rules.workflow import PROCESS_TYPES, mode_of, processes_of
 from kai_airflow.krt.wording import MOST_CANDIDATES, choice, listed, quoted
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MAY_HEAR = {"trigger": ("exit",), "task": ("trigger", "task"), "exit": ("trigger", "task")}
 """The types of process that each type may subscribe to."""
-_CHANNEL = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 _LONGEST_CYCLE_SHOWN = 12
 
 
@@ -28,18 +27,18 @@ def are_unique(draft: WorkflowDraft) -> Iterator[Issue]:
     for process in processes_of(draft):
         for field in repetitions(process.subscriptions.value or ()):
             message = f"the subscription {quoted(field.value or '')} is there already"
-            yield field.place.issue("duplicate-subscription", message, "Keep one of them.", _named(process, field))
+            yield field.place.issue("duplicate-subscription", message, "Keep one of them.", named(process, field))
 
 
 def name_processes_that_may_be_heard(draft: WorkflowDraft) -> Iterator[Issue]:
     """A subscription names another process of the workflow, of a type that the subscriber may hear."""
     types = _types(draft)
-    for place, process, field in _subscriptions(draft):
+    for place, process, field in subscriptions_of(draft):
         target = _target(field)
         if target == process.name.value:
             message = f"the process {quoted(target)} subscribes to itself"
             remedy = "Remove the subscription; to feed results back, go through another process."
-            yield field.place.issue("self-subscription", message, remedy, _named(process, field))
+            yield field.place.issue("self-subscription", message, remedy, named(process, field))
         elif target not in types:
             yield _unknown(place, process, field, types)
         elif _is_forbidden(process.type.value, types[target]):
@@ -48,12 +47,12 @@ def name_processes_that_may_be_heard(draft: WorkflowDraft) -> Iterator[Issue]:
 
 def name_channels_that_can_be(draft: WorkflowDraft) -> Iterator[Issue]:
     """A channel ends up in a NATS subject: parts between dots, without spaces and wildcards."""
-    for _, process, field in _subscriptions(draft):
+    for _, process, field in subscriptions_of(draft):
         _, dot, channel = (field.value or "").partition(".")
-        if dot and not _CHANNEL.fullmatch(channel):
+        if dot and not forms.fits(forms.CHANNEL, channel):
             message = f"{quoted(channel)} is no channel that a message can be sent on"
             remedy = "Name a channel without spaces, '*', '>' and empty parts, or leave out the dot."
-            yield field.place.issue("invalid-channel", message, remedy, _named(process, field))
+            yield field.place.issue("invalid-channel", message, remedy, named(process, field))
 
 
 def have_no_cycle_in_batch_mode(draft: WorkflowDraft) -> Iterator[Issue]:
@@ -70,7 +69,8 @@ def have_no_cycle_in_batch_mode(draft: WorkflowDraft) -> Iterator[Issue]:
         )
 
 
-def _subscriptions(draft: WorkflowDraft) -> Iterator[tuple[Place, ProcessDraft, Field[str]]]:
+def subscriptions_of(draft: WorkflowDraft) -> Iterator[tuple[Place, ProcessDraft, Field[str]]]:
+    """Each subscription with the process that it is of, and where that stands."""
     for process in draft.processes.value or ():
         if process.value:
             for field in process.value.subscriptions.value or ():
@@ -91,7 +91,7 @@ def _target(field: Field[str]) -> str:
     return (field.value or "").partition(".")[0]
 
 
-def _named(process: ProcessDraft, field: Field[str]) -> str:
+def named(process: ProcessDraft, field: Field[str]) -> str:
     """KAI's location of a subscription ends in the subscription itself."""
     return f"{process.subscriptions.place.location}.{field.value}"
 
@@ -121,14 +121,14 @@ def _forbidden(process: ProcessDraft, field: Field[str], types: Mapping[str, str
     candidates = _candidates(process, types)
     which = f": {listed(candidates)}" if candidates else ", and the workflow has none yet"
     remedy = f"Subscribe to a process of type {listed(MAY_HEAR[subscriber])}{which}."
-    return field.place.issue("forbidden-subscription", message, remedy, _named(process, field))
+    return field.place.issue("forbidden-subscription", message, remedy, named(process, field))
 
 
 def _tasks_heard(draft: WorkflowDraft) -> dict[str, dict[str, Field[str]]]:
     """For each task, the other tasks that it subscribes to."""
     tasks = (process for process in processes_of(draft) if process.type.value == "task")
     heard: dict[str, dict[str, Field[str]]] = {task.name.value: {} for task in tasks if task.name.value}
-    for _, process, field in _subscriptions(draft):
+    for _, process, field in subscriptions_of(draft):
         name, target = process.name.value, _target(field)
         if process.type.value == "task" and name in heard and target in heard and name != target:
             heard[name].setdefault(target, field)

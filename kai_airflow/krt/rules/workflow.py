@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast, get_args
 
-from kai_airflow.krt.model import Mode, ProcessType, WorkflowType
+from kai_airflow.krt.model import ProcessType, WorkflowType
 from kai_airflow.krt.rules import common
 from kai_airflow.krt.wording import listed
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kai_airflow.krt.draft import ProcessDraft, ProductDraft, WorkflowDraft
+    from kai_airflow.krt.model import Mode
     from kai_airflow.krt.report import Issue
 
 WORKFLOW_TYPES: tuple[str, ...] = get_args(WorkflowType)
 PROCESS_TYPES: tuple[str, ...] = get_args(ProcessType)
-MODES: tuple[str, ...] = get_args(Mode)
 
 
 def all_of(draft: ProductDraft) -> Iterator[WorkflowDraft]:
@@ -66,20 +66,3 @@ def has_trigger_and_exit(draft: WorkflowDraft) -> Iterator[Issue]:
 def process_names_are_unique(draft: WorkflowDraft) -> Iterator[Issue]:
     """No two processes of a workflow share a name."""
     yield from common.repeated((process.name for process in processes_of(draft)), "process")
-
-
-def schedule_says_something(draft: WorkflowDraft) -> Iterator[Issue]:
-    """What a cron string means is Airflow's to say; a blank one means nothing."""
-    field = draft.extension.value.schedule if draft.extension.value else None
-    if field and field.value is not None and not field.value.strip():
-        remedy = "Write a cron string such as '0 6 * * *' or '@daily', or remove the field."
-        yield field.place.issue("invalid-schedule", "the schedule is blank", remedy)
-
-
-def mode_is_known(draft: WorkflowDraft) -> Iterator[Issue]:
-    """Batch or stream."""
-    field = draft.extension.value.mode if draft.extension.value else None
-    if field and field.value == "":
-        yield from common.missing(field, f"Write {listed(MODES)}, or remove the field.")
-    if field:
-        yield from common.one_of(field, "invalid-mode", "mode of a workflow", MODES)

@@ -1,0 +1,34 @@
+"""Secrets in the text of a KRT, where everybody who may read the file or the DAG's code can read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kai_airflow.krt.rules.workflow import all_of, processes_of
+from kai_airflow.krt.sensitive import hide_userinfo, is_sensitive
+from kai_airflow.krt.wording import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kai_airflow.krt.draft import ProductDraft, Texts
+    from kai_airflow.krt.place import Field
+    from kai_airflow.krt.report import Issue
+
+_REMEDY = "Keep it in a Kubernetes Secret whose name stands under 'secrets': its keys become environment variables."
+
+
+def config_holds_no_secrets(draft: ProductDraft) -> Iterator[Issue]:
+    """No key of a ``config`` looks like that of a secret, and no value holds the password of a URL."""
+    for config in _configs(draft):
+        for key, field in config.value.fields.items() if config.value else ():
+            if field.value and (is_sensitive(key) or hide_userinfo(field.value) != field.value):
+                message = f"{quoted(key)} looks like a secret, and its value stands in this file for all to read"
+                yield field.place.issue("secret-in-config", message, _REMEDY)
+
+
+def _configs(draft: ProductDraft) -> Iterator[Field[Texts]]:
+    yield draft.config
+    for workflow in all_of(draft):
+        yield workflow.config
+        yield from (process.config for process in processes_of(workflow))

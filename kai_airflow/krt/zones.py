@@ -1,0 +1,27 @@
+"""Time zones by their names in the IANA database, from the system or from the package tzdata."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from zoneinfo import ZoneInfo, available_timezones
+
+_LONGEST = 64
+
+
+@lru_cache(maxsize=256)
+def is_zone(name: str) -> bool:
+    """Whether there is a time zone of this name."""
+    if len(name) > _LONGEST:
+        return False
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # no such file, no name of a file, a folder
+        return False
+    return True
+
+
+def zone_meant(name: str) -> str | None:
+    """The zone whose name, or last part of it, is this one whatever its case and spaces."""
+    wanted = name.casefold().replace(" ", "_")
+    candidates = sorted(available_timezones())
+    return next((zone for zone in candidates if wanted in (zone.casefold(), zone.rpartition("/")[2].casefold())), None)
