@@ -79,8 +79,13 @@ def _lines(plan: Plan) -> Iterator[str]:
 
 def _workflow(workflow: Workflow) -> Iterator[tuple[str, str]]:
     yield "type", f"{workflow.type}, {workflow.mode}"
-    yield "schedule", workflow.schedule or "none"
+    yield "schedule", _schedule(workflow)
     yield "tags", ", ".join(workflow.tags)
+
+
+def _schedule(workflow: Workflow) -> str:
+    schedule = workflow.schedule
+    return schedule if isinstance(schedule, str) else f"every {schedule}" if schedule else "none"
 
 
 def _task(process: Process) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG, Param, TriggerRule
 from airflow.sdk.exceptions import AirflowTimetableInvalid
 
+from kai_airflow.dag import docs
 from kai_airflow.errors import KaiAirflowError
+from kai_airflow.krt import shown
 from kai_airflow.operators.intake import IntakeOperator
 from kai_airflow.operators.process import ProcessOperator
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
     from kai_airflow.plan import Process, Workflow
 
-START_DATE = datetime(2020, 1, 1, tzinfo=UTC)
+_ANYTHING = ["object", "array", "string", "number", "boolean", "null"]
+_GIVEN = ("retries", "pool", "queue", "executor", "priority_weight")
+_TIMES = ("retry_delay", "execution_timeout")
 
 
 class ScheduleError(KaiAirflowError):
@@ -36,27 +40,62 @@ def build(workflow: Workflow) -> DAG:
         # Where processes stream in a circle, Airflow is shown all of it but the edges that lead back.
         for upstream in before.intersection(process.upstream):
             tasks[process.name].set_upstream(tasks[upstream])
+    # Not before: Airflow copies a DAG's params into each of its tasks, and checks each copy against its schema.
+    dag.params.update(_params(workflow))
     return dag
 
 
 def _dag(workflow: Workflow) -> DAG:
+    description = shown(workflow.description)
     try:
         dag = DAG(
             dag_id=workflow.dag_id,
             schedule=workflow.schedule,
-            start_date=START_DATE,
-            catchup=False,
-            description=workflow.description,
+            start_date=workflow.start,
+            end_date=workflow.end,
+            catchup=workflow.catchup,
+            description=description,
             tags=list(workflow.tags),
-            doc_md=_doc(workflow),
+            doc_md=docs.of_workflow(workflow, description),
+            **_where_said(workflow),
         )
         dag.timetable.validate()
     except (AirflowTimetableInvalid, ValueError) as error:
         raise ScheduleError(
-            f"workflow {workflow.name!r}: x-airflow.schedule {workflow.schedule!r}: {error} Remedy: a cron expression "
-            "of five fields such as '0 6 * * *', or a preset such as '@daily'."
+            f"workflow {workflow.name!r}: schedule {workflow.schedule!r}: {error} Remedy: a cron expression "
+            "of five fields such as '0 6 * * *', or a preset such as '@daily', as x-airflow.schedule."
         ) from error
     return dag
+
+
+def _where_said(workflow: Workflow) -> dict[str, Any]:
+    """What Airflow has defaults of its own for."""
+    said: dict[str, Any] = {}
+    if workflow.owner:
+        said["default_args"] = {"owner": workflow.owner}
+    if workflow.max_active_runs:
+        said["max_active_runs"] = workflow.max_active_runs
+    if workflow.access_control:
+        said["access_control"] = {role: set(actions) for role, actions in workflow.access_control.items()}
+    return said
+
+
+def _params(workflow: Workflow) -> dict[str, Param]:
+    """What the Trigger form asks for: a run's conf (docs/krt.md, "Starting a run")."""
+    triggers = [trigger.name for trigger in workflow.triggers]
+    only = triggers[0] if len(triggers) == 1 else None
+    return {
+        "payload": Param(None, type=_ANYTHING, description="The request's data: any JSON."),
+        "trigger": Param(
+            only,
+            type=["string", "null"],
+            enum=triggers if only else [None, *triggers],
+            description="The trigger that the request is for.",
+        ),
+        "request_id": Param(
+            None, type=["string", "null"], description="The request's id; made of the run's id where it is left out."
+        ),
+    }
 
 
 def _task(dag: DAG, workflow: Workflow, process: Process) -> BaseOperator:
@@ -65,24 +104,15 @@ def _task(dag: DAG, workflow: Workflow, process: Process) -> BaseOperator:
         "task_id": process.name,
         "workflow": workflow,
         "process": process,
+        "doc_md": docs.of_process(process),
     }
-    if process.retries is not None:
-        arguments["retries"] = process.retries
-    for name in ("retry_delay", "execution_timeout"):
-        if (seconds := getattr(process, name)) is not None:
-            arguments[name] = timedelta(seconds=seconds)
+    said = ((name, getattr(process, name)) for name in _GIVEN)
+    arguments |= {name: value for name, value in said if value is not None}
+    times = ((name, getattr(process, name)) for name in _TIMES)
+    arguments |= {name: timedelta(seconds=seconds) for name, seconds in times if seconds is not None}
     if process.type == "trigger":
         return IntakeOperator(**arguments)
     if process.deferrable is not None:
         arguments["deferrable"] = process.deferrable
     # A fan-in runs when no upstream failed and at least one gave it a message.
     return ProcessOperator(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **arguments)
-
-
-def _doc(workflow: Workflow) -> str:
-    # Never ends with text from a KRT: Airflow opens what ends in ".md" as a file.
-    return (
-        f"Workflow **{workflow.name}** ({workflow.type}) of product **{workflow.product}**, "
-        f"version {workflow.version}.\n\n"
-        "Made from a krt.yaml by kai-airflow.\n"
-    )

@@ -5,6 +5,7 @@ here knows of Airflow, Kubernetes or NATS.
 """
 
 from kai_airflow.krt.checking import check, load
+from kai_airflow.krt.cron import Cron, Every
 from kai_airflow.krt.finding import find
 from kai_airflow.krt.masking import mask
 from kai_airflow.krt.model import (
@@ -19,10 +20,12 @@ from kai_airflow.krt.model import (
 )
 from kai_airflow.krt.reading import MAX_BYTES
 from kai_airflow.krt.report import Issue, KrtError, Report
-from kai_airflow.krt.sensitive import is_sensitive
+from kai_airflow.krt.sensitive import is_sensitive, shown
 
 __all__ = [
     "MAX_BYTES",
+    "Cron",
+    "Every",
     "Issue",
     "KrtError",
     "Networking",
@@ -39,4 +42,5 @@ __all__ = [
     "is_sensitive",
     "load",
     "mask",
+    "shown",
 ]

@@ -28,6 +28,11 @@ def hide_userinfo(text: str) -> str:
     return _WORD.sub(_without_password, text) if "://" in text and "@" in text else text
 
 
+def shown(text: str) -> str:
+    """Text that is for anybody to see, without the secrets that it may hold."""
+    return hide_userinfo(hide_assigned(text))
+
+
 def hide_assigned(text: str) -> str:
     """Text with all that follows the first ``password:`` or ``token=`` in it masked; as many lines as before."""
     found = _ASSIGNED.search(text)

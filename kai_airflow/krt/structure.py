@@ -43,6 +43,8 @@ def is_unusable(node: Node) -> bool:
 
 def problems(root: Node) -> Iterator[Issue]:
     """Everything that is wrong with the tree itself. A node with several aliases is looked at once."""
+    if _is_sound(root):  # as most are: to look costs less than to keep the ways to all that is looked at
+        return
     seen: set[int] = set()
     pending = [(root, _Path(None, "krt"))]
     while pending:
@@ -51,6 +53,26 @@ def problems(root: Node) -> Iterator[Issue]:
             seen.add(id(node))
             yield from _own_problems(node, path)
             pending.extend(_below(node, path))
+
+
+def _is_sound(root: Node) -> bool:
+    nowhere = _Path(None, "")
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        if next(_own_problems(node, nowhere), None):
+            return False
+        if isinstance(node, Sequence):
+            seen.add(id(node))
+            pending.extend(node.items)
+        elif isinstance(node, Mapping):
+            seen.add(id(node))
+            for entry in node.entries:
+                pending.extend(entry)
+    return True
 
 
 class _Path(NamedTuple):

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from kai_airflow.kube.merging import merged
+from kai_airflow.plan import names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,6 +23,7 @@ TRY_LABEL = "kai-airflow/try"
 _ANNOTATION = "kai-airflow/"
 GRACE_PERIOD_SECONDS = 10
 
+_DEFAULTS = {"spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS}}
 _GPU = "nvidia.com/gpu"
 _GPU_NODE = "konstellation.io/gpu"
 
@@ -76,22 +80,21 @@ def task_of(found: Mapping[str, str]) -> TaskName | None:
 
 
 def pod(workflow: Workflow, process: Process, try_id: str) -> Manifest:
-    """The pod of one try. It waits for its Secret, which is made next and which it owns."""
+    """The pod of one try. It waits for its Secret, which is made next and which it owns.
+
+    What the KRT says stands over the pod template in its ``x-airflow.pod``, and that over the defaults.
+    """
     name = object_name(process.name, try_id)
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {**labels(workflow, process), TRY_LABEL: try_id}},
-        "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS,
-            "nodeSelector": _node_selector(process),
-            "tolerations": _tolerations(process),
-            "volumes": [{"name": "config", "secret": {"secretName": name}}],
-            "containers": [_container(process, name)],
-        },
+    metadata = {"name": name, "labels": {**labels(workflow, process), TRY_LABEL: try_id}}
+    spec = {
+        "restartPolicy": "Never",
+        "nodeSelector": _node_selector(process),
+        "tolerations": _tolerations(process),
+        "volumes": [{"name": "config", "secret": {"secretName": name}}],
+        "containers": [_container(process, name)],
     }
+    template = merged(_DEFAULTS, process.pod)
+    return merged(template, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 
 
 def secret(process: str, try_id: str, owner: PodReference, config: Mapping[str, Any], requests: str | None) -> Manifest:
@@ -113,7 +116,7 @@ def labels(workflow: Workflow, process: Process) -> dict[str, str]:
     """KAI's labels of a process (KAI reference, section 2)."""
     return {
         "product": workflow.product,
-        "version": workflow.version,
+        "version": names.label(workflow.version),
         "workflow": workflow.name,
         "process": process.name,
         "type": process.type,

@@ -71,7 +71,8 @@ class IntakeOperator(BaseOperator):
             data_interval_end=run.data_interval_end,
             logical_date=run.logical_date,
         )
-        triggers = [Trigger(process.name, process.config) for process in self.workflow.triggers]
+        keeper = self.workflow.keeper
+        triggers = [Trigger(p.name, p.config, keeps_time=p.name == keeper) for p in self.workflow.triggers]
         try:
             return request_of(facts, run.conf or {}, triggers)
         except ConfError as error:

@@ -87,7 +87,12 @@ class ProcessOperator(KubernetesPodOperator):
 
     def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:
         super().__init__(
-            base_container_name=kube.CONTAINER, random_name_suffix=False, durable=False, do_xcom_push=False, **kwargs
+            base_container_name=kube.CONTAINER,
+            namespace=workflow.namespace,
+            random_name_suffix=False,
+            durable=False,
+            do_xcom_push=False,
+            **kwargs,
         )
         self.workflow = workflow
         self.process = process

@@ -49,15 +49,11 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Trigger:
-    """A workflow's trigger: one whose config has the key ``cron`` is KAI's cronjob-trigger."""
+    """A workflow's trigger. ``keeps_time``: its requests are those of the schedule, as KAI's cronjob-trigger's."""
 
     name: str
     config: Mapping[str, str]
-
-    @property
-    def keeps_time(self) -> bool:
-        """Whether its requests are those of a schedule."""
-        return "cron" in self.config
+    keeps_time: bool = False
 
 
 def request_of(facts: RunFacts, conf: Mapping[str, Any], triggers: Sequence[Trigger]) -> Request:
@@ -84,7 +80,7 @@ def _check(conf: Mapping[str, Any], triggers: Sequence[str]) -> None:
             '{"payload": {...}, "trigger": "name", "request_id": "id"}; all three are optional.'
         )
     for key in ("trigger", "request_id"):
-        if not isinstance(conf.get(key, ""), str):
+        if not isinstance(conf.get(key, ""), str | None):
             raise ConfError(f"conf.{key}: {type(conf[key]).__name__} instead of text.")
     named = conf.get("trigger")
     if named and named not in triggers:

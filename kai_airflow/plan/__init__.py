@@ -1,6 +1,18 @@
 """What a KRT becomes, as frozen data. Pure functions from the KRT's model to the plan."""
 
 from kai_airflow.plan.compiler import compile_product
-from kai_airflow.plan.model import Buckets, Feed, Plan, Process, Resources, Workflow
+from kai_airflow.plan.mermaid import flowchart
+from kai_airflow.plan.model import Buckets, Feed, Input, Live, Plan, Process, Resources, Workflow
 
-__all__ = ["Buckets", "Feed", "Plan", "Process", "Resources", "Workflow", "compile_product"]
+__all__ = [
+    "Buckets",
+    "Feed",
+    "Input",
+    "Live",
+    "Plan",
+    "Process",
+    "Resources",
+    "Workflow",
+    "compile_product",
+    "flowchart",
+]

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+from zoneinfo import ZoneInfo
 
+from kai_airflow import krt
 from kai_airflow.plan import model, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from kai_airflow import krt
+    Deployments: TypeAlias = Mapping[tuple[str, str], names.Deployment]
+
+
+START = datetime(2020, 1, 1)  # noqa: DTZ001 - in the workflow's own time zone
+"""When a schedule begins that says nothing of it."""
 
 
 def compile_product(product: krt.Product) -> model.Plan:
     """The plan of a valid product."""
+    names_of = [(workflow.name, process.name) for workflow in product.workflows for process in workflow.processes]
+    deployments = names.deployments(product.name, product.version, names_of)
     return model.Plan(
         product=product.name,
         version=product.version,
         description=product.description,
-        workflows=tuple(_workflow(product, workflow) for workflow in product.workflows),
+        workflows=tuple(_workflow(product, workflow, deployments) for workflow in product.workflows),
     )
 
 
-def _workflow(product: krt.Product, workflow: krt.Workflow) -> model.Workflow:
-    processes = [_process(product, workflow, process) for process in workflow.processes]
+def _workflow(product: krt.Product, workflow: krt.Workflow, deployments: Deployments) -> model.Workflow:
+    version = product.version if product.version_in_dag_id else None
+    processes = [_process(product, workflow, process, deployments) for process in workflow.processes]
     return model.Workflow(
-        dag_id=names.dag_id(product.name, workflow.name),
+        dag_id=names.dag_id(product.name, workflow.name, version),
         product=product.name,
         version=product.version,
         name=workflow.name,
         type=workflow.type,
         mode=workflow.mode,
         description=product.description,
-        schedule=workflow.schedule,
-        tags=("kai", f"product:{product.name}", f"type:{workflow.type}", f"version:{product.version}"),
+        schedule=_schedule(workflow),
+        keeper=workflow.keeper,
+        start=_start(workflow),
+        end=_in_zone(workflow.end_date, workflow) if workflow.end_date else None,
+        catchup=workflow.catchup,
+        max_active_runs=workflow.max_active_runs,
+        messages_per_run=workflow.messages_per_run,
+        access_control=workflow.access_control,
+        owner=product.owner,
+        namespace=product.namespace,
+        tags=names.tags(product.name, product.version, workflow.type, product.tags),
         version_config=product.config,
         config=workflow.config,
         live_stream=names.live_stream(product.name, product.version, workflow.name),
@@ -43,9 +62,30 @@ def _workflow(product: krt.Product, workflow: krt.Workflow) -> model.Workflow:
     )
 
 
-def _process(product: krt.Product, workflow: krt.Workflow, process: krt.Process) -> model.Process:
+def _schedule(workflow: krt.Workflow) -> str | timedelta | None:
+    """What the workflow says itself, else what its trigger does."""
+    if isinstance(workflow.timing, krt.Every):
+        return timedelta(seconds=workflow.timing.seconds)
+    return workflow.timing.expression if workflow.timing else workflow.schedule
+
+
+def _start(workflow: krt.Workflow) -> datetime:
+    """In the time zone of the schedule, which a trigger's cron may name itself; Airflow takes it from here."""
+    start = _in_zone(workflow.start_date or START, workflow)
+    zone = workflow.timing.timezone if isinstance(workflow.timing, krt.Cron) else None
+    return start.astimezone(ZoneInfo(zone)) if zone else start
+
+
+def _in_zone(moment: datetime, workflow: krt.Workflow) -> datetime:
+    zone = ZoneInfo(workflow.timezone or "UTC")
+    return moment.astimezone(zone) if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
+def _process(
+    product: krt.Product, workflow: krt.Workflow, process: krt.Process, deployments: Deployments
+) -> model.Process:
     scope = (product.name, product.version, workflow.name)
-    store = process.object_store
+    store, net = process.object_store, process.networking
     return model.Process(
         name=process.name,
         type=process.type,
@@ -66,6 +106,28 @@ def _process(product: krt.Product, workflow: krt.Workflow, process: krt.Process)
         execution_timeout=process.execution_timeout,
         on_message_error=process.on_message_error,
         deferrable=process.deferrable,
+        pool=process.pool,
+        queue=process.queue,
+        executor=process.executor,
+        priority_weight=process.priority_weight,
+        pod=process.pod,
+        networking=model.Networking(net.target_port, net.destination_port, net.protocol) if net else None,
+        live=_live(product, workflow, process, deployments),
+    )
+
+
+def _live(
+    product: krt.Product, workflow: krt.Workflow, process: krt.Process, deployments: Deployments
+) -> model.Live | None:
+    if process.name == workflow.keeper or (process.type != "trigger" and workflow.mode == "batch"):
+        return None
+    stream = names.live_stream(product.name, product.version, workflow.name)
+    subjects = [names.input_subject(stream, subscription.text) for subscription in process.subscriptions]
+    named = process.type != "trigger"
+    return model.Live(
+        deployment=deployments[workflow.name, process.name],
+        output=names.output_subject(stream, process.name),
+        inputs=tuple(model.Input(s, names.consumer(s, process.name) if named else None) for s in subjects),
     )
 
 

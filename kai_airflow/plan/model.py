@@ -7,12 +7,13 @@ The names in here are complete: whoever reads a plan never makes a name, except 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
-    from kai_airflow.plan.names import Bucket, DagId, Stream
+    from kai_airflow.plan.names import Bucket, Consumer, DagId, Deployment, Stream, Subject
 
 Mode = Literal["batch", "stream"]
 
@@ -23,6 +24,11 @@ class Feed:
 
     process: str
     channel: str
+
+    @property
+    def text(self) -> str:
+        """As the KRT writes it."""
+        return f"{self.process}.{self.channel}" if self.channel else self.process
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,38 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Networking:
+    """The port that a process listens on (target) and the one that it is called by (destination)."""
+
+    target_port: int
+    destination_port: int
+    protocol: Literal["HTTP", "GRPC"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a long-lived process listens to. A trigger's consumer has no name: the SDK ends it with a random id."""
+
+    subject: Subject
+    consumer: Consumer | None
+
+
+@dataclass(frozen=True)
+class Live:
+    """A process that lives beside the runs, on KAI's own subjects (design, section 5)."""
+
+    deployment: Deployment
+    output: Subject
+    inputs: tuple[Input, ...]
+
+
+@dataclass(frozen=True)
 class Process:
-    """One process of a workflow: a task of its DAG. Times are in seconds; None leaves a thing to Airflow's defaults."""
+    """One process of a workflow: a task of its DAG. Times are in seconds; None leaves a thing to Airflow's defaults.
+
+    ``live`` is None where nothing of it outlives a run: a task or exit in batch mode, and a trigger whose time Airflow
+    keeps. ``pod`` is what the KRT adds to its pods.
+    """
 
     name: str
     type: Literal["trigger", "task", "exit"]
@@ -68,6 +104,13 @@ class Process:
     execution_timeout: float | None
     on_message_error: Literal["fail", "continue"]
     deferrable: bool | None
+    pool: str | None
+    queue: str | None
+    executor: str | None
+    priority_weight: int | None
+    pod: Mapping[str, Any]
+    networking: Networking | None
+    live: Live | None
 
     @property
     def upstream(self) -> tuple[str, ...]:
@@ -77,7 +120,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Workflow:
-    """One workflow: a DAG. Its processes stand in topological order."""
+    """One workflow: a DAG. Its processes stand in topological order.
+
+    ``schedule`` is what Airflow takes for one; ``keeper`` the trigger that it stands for, where the KRT has one.
+    ``start`` and ``end`` bound it, and know their time zones; the schedule's is that of ``start``.
+    """
 
     dag_id: DagId
     product: str
@@ -86,7 +133,16 @@ class Workflow:
     type: Literal["data", "training", "feedback", "serving"]
     mode: Mode
     description: str
-    schedule: str | None
+    schedule: str | timedelta | None
+    keeper: str | None
+    start: datetime
+    end: datetime | None
+    catchup: bool
+    max_active_runs: int | None
+    messages_per_run: int
+    access_control: Mapping[str, tuple[str, ...]]
+    owner: str | None
+    namespace: str | None
     tags: tuple[str, ...]
     version_config: Mapping[str, str]
     config: Mapping[str, str]

@@ -7,15 +7,40 @@ names of this project's own begin with upper case, so the two can never meet.
 
 from __future__ import annotations
 
-from typing import NewType
+import hashlib
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Stream = NewType("Stream", str)
 Subject = NewType("Subject", str)
 Consumer = NewType("Consumer", str)
 Bucket = NewType("Bucket", str)
 DagId = NewType("DagId", str)
+Deployment = NewType("Deployment", str)
 
 RUNS = "RUNS"
+
+LONGEST_DAG_ID = 250
+LONGEST_TAG = 100
+LONGEST_LABEL = 63  # of Kubernetes; so are the names of Services
+LONGEST_STREAM = 255
+LONGEST_BUCKET = LONGEST_STREAM - len("OBJ_")  # a bucket is a stream of that name, or of KV_ before it
+_DIGEST = 8
+_VERSION_INSIDE = re.compile(r"-v[0-9]+-[0-9]+-[0-9]+(-|$)")
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name as it is where it fits, else its beginning and a hash of all of it."""
+    return name if len(name) <= longest else _hashed(name, name, longest)
+
+
+def _hashed(name: str, origin: str, longest: int) -> str:
+    digest = hashlib.sha256(origin.encode()).hexdigest()[:_DIGEST]
+    return f"{name[: longest - _DIGEST - 1].rstrip('-_.')}-{digest}"
 
 
 def underscored(version: str) -> str:
@@ -23,14 +48,25 @@ def underscored(version: str) -> str:
     return version.replace(".", "_")
 
 
-def dag_id(product: str, workflow: str) -> DagId:
-    """The DAG of a workflow."""
-    return DagId(f"{product}.{workflow}")
+def dag_id(product: str, workflow: str, version: str | None) -> DagId:
+    """The DAG of a workflow; with its version where several stand side by side."""
+    return DagId(shortened(".".join([product, workflow, *([version] if version else [])]), LONGEST_DAG_ID))
+
+
+def tags(product: str, version: str, kind: str, further: Iterable[str]) -> tuple[str, ...]:
+    """The tags of a workflow's DAG, each once."""
+    own = ("kai", f"product:{product}", f"type:{kind}", shortened(f"version:{version}", LONGEST_TAG))
+    return tuple(dict.fromkeys([*own, *further]))
+
+
+def label(value: str) -> str:
+    """A value as a label of Kubernetes."""
+    return shortened(value, LONGEST_LABEL)
 
 
 def live_stream(product: str, version: str, workflow: str) -> Stream:
     """KAI's stream of a workflow, where its long-lived processes meet."""
-    return Stream(f"{product}_{underscored(version)}_{workflow}")
+    return Stream(shortened(f"{product}_{underscored(version)}_{workflow}", LONGEST_STREAM))
 
 
 def live_subjects(stream: Stream, process: str) -> tuple[Subject, Subject]:
@@ -85,25 +121,47 @@ def global_bucket(product: str) -> Bucket:
 
 def version_bucket(product: str, version: str) -> Bucket:
     """The key-value bucket of a version."""
-    return Bucket(f"key-store_{product}_{underscored(version)}")
+    return _bucket(f"key-store_{product}_{underscored(version)}")
 
 
 def workflow_bucket(product: str, version: str, workflow: str) -> Bucket:
     """The key-value bucket of a workflow."""
-    return Bucket(f"key-store_{product}_{underscored(version)}_{workflow}")
+    return _bucket(f"key-store_{product}_{underscored(version)}_{workflow}")
 
 
 def process_bucket(product: str, version: str, workflow: str, process: str) -> Bucket:
     """The key-value bucket of a process."""
-    return Bucket(f"key-store_{product}_{underscored(version)}_{workflow}_{process}")
+    return _bucket(f"key-store_{product}_{underscored(version)}_{workflow}_{process}")
 
 
 def object_store(product: str, version: str, workflow: str, name: str, scope: str) -> Bucket:
     """The object store that a process declares, shared by its product or its workflow."""
     owner = f"{product}_{underscored(version)}"
-    return Bucket(f"{owner}_{name}" if scope == "product" else f"{owner}_{workflow}_{name}")
+    return _bucket(f"{owner}_{name}" if scope == "product" else f"{owner}_{workflow}_{name}")
 
 
-def deployment(product: str, version: str, workflow: str, process: str) -> str:
-    """KAI's name of a process's Deployment and Service."""
-    return f"{product}-{version}-{workflow}-{process}".replace(".", "-")
+def _bucket(name: str) -> Bucket:
+    return Bucket(shortened(name, LONGEST_BUCKET))
+
+
+def deployments(product: str, version: str, processes: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Deployment]:
+    """The Deployment and Service of each process, by workflow and process, no two alike.
+
+    They are KAI's names, with a hash where those are too long for Kubernetes, or where two are the same: workflow
+    ``x-y`` and process ``z``, workflow ``x`` and process ``y-z``. A product whose name holds what looks like a version
+    has hashes everywhere, since another product's names could be the same.
+    """
+    plain = {key: f"{product}-{version}-{'-'.join(key)}".replace(".", "-") for key in processes}
+    everywhere = _VERSION_INSIDE.search(product) is not None
+    marked = {key for key, name in plain.items() if everywhere or len(name) > LONGEST_LABEL}
+    while True:
+        given = {key: _marked(name, product, version, key) if key in marked else name for key, name in plain.items()}
+        count = Counter(given.values())
+        alike = {key for key, name in given.items() if count[name] > 1} - marked
+        if not alike:
+            return {key: Deployment(name) for key, name in given.items()}
+        marked |= alike
+
+
+def _marked(name: str, product: str, version: str, key: tuple[str, str]) -> str:
+    return _hashed(name, "/".join([product, version, *key]), LONGEST_LABEL)

@@ -52,6 +52,7 @@ PROCESS_RULES: tuple[ProcessRule, ...] = (
     process.resources,
     process.node_selectors,
     process.secrets,
+    extension.pod,
     extension.fields_are_within_bounds,
 )
 PRODUCT_DOUBTS: tuple[ProductRule, ...] = (secrecy.config_holds_no_secrets,)

@@ -48,6 +48,7 @@ _CODES = {
     "priority_weight": "invalid-priority-weight",
 }
 """Fields whose bounds say all there is to say."""
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000  # of what is counted in every time zone and database
 _LONGEST_TAG = 100  # in Airflow's database
 
 
@@ -118,12 +119,22 @@ def timezone(draft: WorkflowDraft) -> Iterator[Issue]:
 def dates(draft: WorkflowDraft) -> Iterator[Issue]:
     """An end that isn't before the start."""
     extension = draft.extension.value
-    if extension is None or extension.start_date.value is None or extension.end_date.value is None:
+    if extension is None:
+        return
+    yield from _countable(extension.start_date, "invalid-start-date")
+    yield from _countable(extension.end_date, "invalid-end-date")
+    if extension.start_date.value is None or extension.end_date.value is None:
         return
     zone = extension.timezone.value or ""
     if _moment(extension.end_date.value, zone) < _moment(extension.start_date.value, zone):
         message = f"the end_date is before the start_date, on line {extension.start_date.place.line}"
         yield extension.end_date.place.issue("invalid-end-date", message, "Write a later date, or remove one of them.")
+
+
+def _countable(field: Field[datetime], code: str) -> Iterator[Issue]:
+    if field.value and not _FIRST_YEAR <= field.value.year <= _LAST_YEAR:
+        remedy = f"Write a year from {_FIRST_YEAR} to {_LAST_YEAR}."
+        yield field.place.issue(code, f"the year {field.value.year} is out of reach", remedy)
 
 
 def _moment(value: datetime, zone: str) -> datetime:
@@ -140,6 +151,15 @@ def access_control(draft: WorkflowDraft) -> Iterator[Issue]:
             if action.value is not None and action.value not in ACTIONS:
                 message = f"{quoted(action.value)} is nothing that a role may do with a DAG"
                 yield action.place.issue("invalid-access-control", message, choice(action.value, ACTIONS))
+
+
+def pod(draft: ProcessDraft) -> Iterator[Issue]:
+    """Containers with names: by theirs they add to the process's own, or stand beside it."""
+    field = draft.extension.value.pod if draft.extension.value else None
+    spec = field.value.get("spec", {}) if field and field.value else {}
+    if field and any(not one.get("name") for kind in ("containers", "initContainers") for one in spec.get(kind, ())):
+        remedy = "Name it 'process' to add to the process's own container, or give one beside it another name."
+        yield field.place.issue("invalid-pod", "a container of the pod has no name", remedy)
 
 
 def schedule(draft: WorkflowDraft) -> Iterator[Issue]:
