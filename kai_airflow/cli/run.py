@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.cli import CANNOT
+from kai_airflow.cli import CANNOT, products
 from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from kai_airflow.local.rehearsal import Job
     from kai_airflow.plan import Plan, Workflow
@@ -50,21 +48,16 @@ def run(args: argparse.Namespace) -> int:
 
     programs.require_extra()  # what is imported below needs it
 
-    from kai_airflow import krt
     from kai_airflow.cli import validate
     from kai_airflow.plan import compile_product
 
-    if Path(args.file).is_dir():
-        raise KaiAirflowError(f"{args.file} is a folder: name a krt.yaml in it")
-    # The product may be named by the file's real folder, whatever the current one; resolve() would follow links.
-    path = Path(os.path.abspath(args.file))  # noqa: PTH100
-    report = krt.load(path, PurePath(path))
+    report = products.load(args.file)
     if report.product is None:
         args.files, args.format = [args.file], "json" if args.json else "text"
         validate.run(args)
         return CANNOT
     workflow = _workflow(compile_product(report.product), args.workflow)
-    return _run(args, path, workflow)
+    return _run(args, Path(report.path), workflow)
 
 
 def _run(args: argparse.Namespace, path: Path, workflow: Workflow) -> int:
@@ -78,7 +71,7 @@ def _run(args: argparse.Namespace, path: Path, workflow: Workflow) -> int:
 def _job(args: argparse.Namespace, path: Path, workflow: Workflow) -> Job:
     from kai_airflow.local.rehearsal import Job
 
-    trigger = _chosen("trigger", args.trigger, [trigger.name for trigger in workflow.triggers])
+    trigger = products.chosen("trigger", args.trigger, [trigger.name for trigger in workflow.triggers])
     return Job(
         document=path.read_bytes(),
         path=str(path),
@@ -89,7 +82,7 @@ def _job(args: argparse.Namespace, path: Path, workflow: Workflow) -> Job:
 
 
 def _workflow(plan: Plan, named: str | None) -> Workflow:
-    chosen = _chosen("workflow", named, [workflow.name for workflow in plan.workflows])
+    chosen = products.chosen("workflow", named, [workflow.name for workflow in plan.workflows])
     (workflow,) = [workflow for workflow in plan.workflows if workflow.name == chosen]
     if workflow.mode == "stream":
         raise KaiAirflowError(
@@ -97,17 +90,6 @@ def _workflow(plan: Plan, named: str | None) -> Workflow:
             "Remedy: to run them as tasks, set x-airflow: {mode: batch} in the workflow."
         )
     return workflow
-
-
-def _chosen(kind: str, named: str | None, names: Sequence[str]) -> str:
-    """The one that is named, or the only one there is."""
-    from kai_airflow.krt.wording import choice, listed, quoted
-
-    if named is None and len(names) > 1:
-        raise KaiAirflowError(f"there are {len(names)} {kind}s. Remedy: name one with --{kind}: {listed(names)}.")
-    if named is not None and named not in names:
-        raise KaiAirflowError(f"no {kind} {quoted(named)}. Remedy: {choice(named, names)}")
-    return named or names[0]
 
 
 def _payload(given: str) -> Any:

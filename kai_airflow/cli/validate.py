@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from kai_airflow.cli import products
+from kai_airflow.cli.terminal import DIM, GREEN, RED, YELLOW, painter, print_line
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from kai_airflow.cli.terminal import Paint
     from kai_airflow.krt import Issue, Report
 
-    _Paint = Callable[[str, str], str]
-
 SUMMARY = "check KRT files and say everything that is wrong with them"
-
-_RED, _YELLOW, _GREEN, _DIM = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(file: str) -> Iterator[_Checked]:
-    """A file, or each KRT of a folder. A file's product may be named by its real folder, whatever the current one."""
+    """A file, or each KRT of a folder."""
     from kai_airflow import krt
 
     path = Path(file)
     if not path.is_dir():
-        yield _Checked(file, krt.load(path, PurePath(os.path.abspath(path))))  # noqa: PTH100 - resolve() follows links
+        yield _Checked(file, products.load(file))
         return
     found = krt.find(path)
     for below in found:
@@ -78,21 +76,21 @@ def _nothing_in(folder: Path) -> Report:
 
 
 def _print_text(checked: Sequence[_Checked]) -> None:
-    paint = _painted if sys.stdout.isatty() and "NO_COLOR" not in os.environ else _plain
+    paint = painter()
     for one in checked:
         _print_issues(one, paint)
-    _print(_summary(checked, paint))
+    print_line(_summary(checked, paint))
 
 
-def _print_issues(checked: _Checked, paint: _Paint) -> None:
-    errors, warnings = paint(_RED, "error"), paint(_YELLOW, "warning")
+def _print_issues(checked: _Checked, paint: Paint) -> None:
+    errors, warnings = paint(RED, "error"), paint(YELLOW, "warning")
     severities = [(errors, issue) for issue in checked.report.errors]
     severities += [(warnings, issue) for issue in checked.report.warnings]
     for severity, issue in severities:
-        code = paint(_DIM, f"[{issue.code}]")
-        _print(f"{_place(checked.file, issue)}: {severity}: {issue.message} {code}")
-        _print(f"    {paint(_DIM, f'at {issue.location}')}")
-        _print(f"    {issue.remedy}")
+        code = paint(DIM, f"[{issue.code}]")
+        print_line(f"{_place(checked.file, issue)}: {severity}: {issue.message} {code}")
+        print_line(f"    {paint(DIM, f'at {issue.location}')}")
+        print_line(f"    {issue.remedy}")
 
 
 def _place(file: str, issue: Issue) -> str:
@@ -101,25 +99,11 @@ def _place(file: str, issue: Issue) -> str:
     return ":".join([printable(file), *(str(number) for number in (issue.line, issue.column) if number is not None)])
 
 
-def _summary(checked: Sequence[_Checked], paint: _Paint) -> str:
+def _summary(checked: Sequence[_Checked], paint: Paint) -> str:
     from kai_airflow.krt.wording import counted
 
     errors = counted(sum(len(one.report.errors) for one in checked), "error")
     warnings = counted(sum(len(one.report.warnings) for one in checked), "warning")
     invalid = sum(not one.report.valid for one in checked)
-    verdict = paint(_RED, f"{invalid} invalid") if invalid else paint(_GREEN, "all valid")
+    verdict = paint(RED, f"{invalid} invalid") if invalid else paint(GREEN, "all valid")
     return f"{counted(len(checked), 'file')} checked, {verdict}: {errors}, {warnings}"
-
-
-def _painted(colour: str, text: str) -> str:
-    return f"{colour}{text}\x1b[0m"
-
-
-def _plain(_colour: str, text: str) -> str:
-    return text
-
-
-def _print(line: str) -> None:
-    """Prints what the terminal's encoding may lack as an escape, so that no file name can end the command."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(line.encode(encoding, "backslashreplace").decode(encoding))
