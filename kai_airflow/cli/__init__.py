@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
@@ -13,10 +14,11 @@ from kai_airflow.errors import KaiAirflowError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("up", "down", "logs", "demo", "run", "validate", "compile", "sweep")
+COMMANDS = ("up", "down", "logs", "demo", "run", "validate", "compile", "diff", "sweep")
 FOUND_WRONG = 1  # what was looked at is wrong, or ended wrongly
 CANNOT = 2  # the command can't do what it was asked to
 INTERRUPTED = 130  # by Ctrl-C, as shells have it
+CUT_OFF = 141  # by a reader that has seen enough, as shells have it
 EXAMPLES = """\
 examples:
   kai-airflow demo                        run the example of KAI's README, end to end, on this machine
@@ -26,6 +28,7 @@ examples:
   kai-airflow down                        stop it, from any terminal
   kai-airflow validate dags/*/krt.yaml    what is wrong with these files, and how to mend it
   kai-airflow compile dags/p/krt.yaml     what this file becomes in Airflow, NATS and Kubernetes
+  kai-airflow diff OLD NEW                what would change if the file NEW took the place of OLD
   kai-airflow sweep --dry-run             pods that no task waits for any more
 
 `kai-airflow COMMAND --help` tells more.
@@ -45,16 +48,21 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Exit codes: 0 well, 1 what it looked at is wrong, 2 it can't, 130 interrupted."""
+    """Run a command. Exit codes: 0 well, 1 what it looked at is wrong, 2 it can't, 130 interrupted, 141 cut off."""
     given = sys.argv[1:] if argv is None else list(argv)
     args = _parser(given).parse_args(given)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()  # while there is somebody to tell
+        return code
     except KaiAirflowError as error:
         print(f"kai-airflow: {error}", file=sys.stderr)
         return CANNOT
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough, and the interpreter flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_OFF
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:

@@ -14,18 +14,10 @@ from typing import Any
 from kai_airflow.krt.sensitive import MASK, is_sensitive, shown
 
 _REFERENCES = frozenset(
-    {
-        "automountServiceAccountToken",
-        "imagePullSecrets",
-        "nodePublishSecretRef",
-        "secret",
-        "secretKeyRef",
-        "secretName",
-        "secretRef",
-        "serviceAccountToken",
-    }
+    {"imagePullSecrets", "nodePublishSecretRef", "secret", "secretKeyRef", "secretRef", "serviceAccountToken"}
 )
-"""Keys of Kubernetes' own that look sensitive, and hold names of Secrets instead of secrets."""
+"""Keys of Kubernetes' own that look sensitive, and hold maps or lists with names of Secrets instead of secrets."""
+_SECRET_NAME = "secretName"  # noqa: S105 - one that holds a name
 _PROSE = frozenset({"description"})
 """Fields that hold whatever somebody wrote. Others are names and such: ``auth-service:v1`` is no assignment."""
 
@@ -49,13 +41,18 @@ def masked(value: object) -> Any:
     A masked list or map is a text.
     """
     if dataclasses.is_dataclass(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {name: shown(field) if name in _PROSE else masked(field) for name, field in fields.items()}
+        return {field.name: masked_field(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return _without_secrets(value)
+        secret = _secret_keys(value)
+        return {key: MASK if key in secret else _within(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [masked(item) for item in value]
     return plain(value)
+
+
+def masked_field(name: str, value: object) -> Any:
+    """The same of a field of a plan."""
+    return shown(str(value)) if name in _PROSE else masked(value)
 
 
 def zone(moment: datetime) -> str:
@@ -63,17 +60,24 @@ def zone(moment: datetime) -> str:
     return str(moment.tzinfo)
 
 
-def _without_secrets(value: Any) -> Any:
+def _within(value: Any) -> Any:
+    """What is nested in a mapping of the KRT: only a pod template is, so here Kubernetes' own keys count."""
     if isinstance(value, Mapping):
-        secret = _secret_keys(value)
-        return {key: MASK if key in secret else _without_secrets(item) for key, item in value.items()}
+        secret = {key for key in _secret_keys(value) if not _is_reference(key, value[key])}
+        return {key: MASK if key in secret else _within(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_without_secrets(item) for item in value]
+        return [_within(item) for item in value]
     return shown(value) if isinstance(value, str) else value
 
 
+def _is_reference(key: str, value: object) -> bool:
+    if isinstance(value, str):
+        return key == _SECRET_NAME
+    return key in _REFERENCES or isinstance(value, bool)
+
+
 def _secret_keys(value: Mapping[str, Any]) -> set[str]:
-    """The keys of what must not be shown; ``{name: DB_PASSWORD, value: ...}`` is how Kubernetes writes environments."""
-    found = {key for key in value if is_sensitive(key) and key not in _REFERENCES}
+    """The keys of what looks like a secret; ``{name: DB_PASSWORD, value: ...}`` is how Kubernetes has environments."""
+    found = {key for key in value if is_sensitive(key)}
     named = any(isinstance(name := value.get(key), str) and is_sensitive(name) for key in ("name", "key"))
-    return found | {"value"} if named else found
+    return found | ({"value"} & value.keys()) if named else found
