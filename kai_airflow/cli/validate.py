@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,20 @@ from kai_airflow.cli.terminal import DIM, GREEN, RED, YELLOW, painter, print_lin
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kai_airflow.cli.terminal import Paint
     from kai_airflow.krt import Issue, Report
 
 SUMMARY = "check KRT files and say everything that is wrong with them"
+EPILOG = """\
+A product is named by x-airflow.product, else by its file (shop.krt.yaml), else by its folder (shop/krt.yaml); in a
+FILE that is a folder, as Airflow does with that for its dags folder. No two of all the files may give the same DAG id.
+
+Exit codes: 0 every file is valid (warnings don't count), 1 one isn't or can't be read, 2 the arguments are wrong.
+"""
+
+_MOST_OTHERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +46,16 @@ class _Checked:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Files or folders, and the form of the answer."""
+    import argparse
+
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
     parser.add_argument("files", nargs="+", metavar="FILE", help="a KRT file, or a folder to search for them")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="for people, or one list of JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints a report of every file; 0 where all are valid, 1 where any isn't."""
-    checked = [found for file in args.files for found in _check(file)]
+    checked = _with_duplicates([found for file in args.files for found in _check(file)])
     if args.format == "json":
         print(json.dumps([one.as_dict() for one in checked], indent=2))
     else:
@@ -73,6 +84,54 @@ def _nothing_in(folder: Path) -> Report:
     message = "the folder holds no krt.yaml and no *.krt.yaml"
     remedy = "Name the folder that holds them, or a file; hidden folders are not searched."
     return Report(folder, None, (Issue("no-krt-file", "krt", None, None, message, remedy),), ())
+
+
+def _with_duplicates(checked: Sequence[_Checked]) -> list[_Checked]:
+    """The reports, with an error for each DAG id that another file gives, too."""
+    from kai_airflow.plan import compile_product
+
+    plans = [compile_product(one.report.product) if one.report.product else None for one in checked]
+    ids = [[workflow.dag_id for workflow in plan.workflows] if plan else [] for plan in plans]
+    givers: dict[str, dict[Path, str]] = {}  # the files as the user named them, by what they really are
+    for one, own in zip(checked, ids, strict=True):
+        for dag_id in own:
+            givers.setdefault(dag_id, {}).setdefault(_identity(one.file), one.file)
+    return [_with_errors(one, list(_duplicates(one.file, own, givers))) for one, own in zip(checked, ids, strict=True)]
+
+
+def _identity(file: str) -> Path:
+    """Whatever way leads to its folder. A link to a file counts as another one, since Airflow is given both."""
+    path = Path(file)
+    return path.parent.resolve() / path.name
+
+
+def _duplicates(file: str, ids: Sequence[str], givers: Mapping[str, Mapping[Path, str]]) -> Iterator[Issue]:
+    from kai_airflow.krt import Issue
+    from kai_airflow.krt.wording import quoted
+
+    for position, dag_id in enumerate(ids):
+        others = [other for identity, other in givers[dag_id].items() if identity != _identity(file)]
+        if others:
+            message = f"the DAG id {quoted(dag_id)} is also that of a workflow in {_some(others)}"
+            remedy = (
+                "Rename the workflow, or the product by x-airflow.product; to have two versions side by side, set "
+                "x-airflow: {version_in_dag_id: true} in both."
+            )
+            yield Issue("duplicate-dag-id", f"krt.workflows[{position}].name", None, None, message, remedy)
+
+
+def _some(files: Sequence[str]) -> str:
+    """The first of them; each whole, since a path's beginning tells little."""
+    from kai_airflow.krt.wording import printable
+
+    shown = ", ".join(map(printable, files[:_MOST_OTHERS]))
+    return f"{shown} and {len(files) - _MOST_OTHERS} more" if len(files) > _MOST_OTHERS else shown
+
+
+def _with_errors(checked: _Checked, errors: Sequence[Issue]) -> _Checked:
+    if not errors:
+        return checked
+    return replace(checked, report=replace(checked.report, product=None, errors=(*checked.report.errors, *errors)))
 
 
 def _print_text(checked: Sequence[_Checked]) -> None:
