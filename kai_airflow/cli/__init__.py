@@ -14,7 +14,7 @@ from kai_airflow.errors import KaiAirflowError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("up", "down", "logs", "demo", "run", "validate", "compile", "diff", "sweep")
+COMMANDS = ("up", "down", "logs", "demo", "init", "run", "validate", "compile", "diff", "sweep")
 FOUND_WRONG = 1  # what was looked at is wrong, or ended wrongly
 CANNOT = 2  # the command can't do what it was asked to
 INTERRUPTED = 130  # by Ctrl-C, as shells have it
@@ -22,6 +22,7 @@ CUT_OFF = 141  # by a reader that has seen enough, as shells have it
 EXAMPLES = """\
 examples:
   kai-airflow demo                        run the example of KAI's README, end to end, on this machine
+  kai-airflow init shop                   a small product to start from, in ./dags/shop
   kai-airflow run dags/p/krt.yaml         one run of a workflow, in seconds, the result on the terminal
   kai-airflow up --dags ./dags            an Airflow on this machine; each krt.yaml in ./dags is a DAG
   kai-airflow logs scheduler -f           what its scheduler prints, and goes on to print

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from kai_airflow.cli import FOUND_WRONG
 from kai_airflow.cli.foreground import foreground
-from kai_airflow.cli.homes import HOME
+from kai_airflow.cli.homes import DAGS, HOME
 from kai_airflow.cli.outcome import TAIL, Changes, by_start, show_log, show_published, table
 from kai_airflow.cli.progress import reporter
-from kai_airflow.cli.up import DAGS, PORT, where
+from kai_airflow.cli.up import PORT, where
 from kai_airflow.demo.event import push_event
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.local import ports

@@ -1,4 +1,4 @@
-"""The option that names a stack's home."""
+"""The folders of a stack: where it is kept, and what it runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import argparse
 
 HOME = Path(".kai-airflow")
+DAGS = Path("dags")
 
 
 def add_home(parser: argparse.ArgumentParser, meaning: str) -> None:

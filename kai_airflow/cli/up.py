@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kai_airflow.cli.homes import add_home
+from kai_airflow.cli.homes import DAGS, add_home
 
 if TYPE_CHECKING:
     import argparse
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from kai_airflow.local.stack import Stack
 
 SUMMARY = "start Airflow, NATS and a small Kubernetes API on this machine, until Ctrl-C or `down`"
-DAGS = Path("dags")
 PORT = 8080
 
 

@@ -126,6 +126,18 @@ def test_two_runs_at_once_have_the_results_that_their_payloads_determine(
         assert "\x1b" not in err
 
 
+def test_a_product_to_start_from_runs_at_once(start_run: Callable[..., Run], tmp_path: Path) -> None:
+    dags = tmp_path / "dags"
+    subprocess.run([*COMMAND, "init", "shop", "--dags", dags], check=True, stdout=subprocess.PIPE)
+    runs = [start_run(dags / "shop" / "krt.yaml", "--json", *more) for more in ([], ["--payload", '"Ada"'])]
+    for run, name in zip(runs, ("world", "Ada"), strict=True):
+        code, out, err = run.end()
+        assert code == 0, err
+        result = json.loads(out)
+        assert states(result) == {"entry": "success", "greeter": "success", "report": "success"}
+        assert result["published"] == {"report": [{"greeting": f"Hello, {name}!"}]}
+
+
 def test_a_channel_on_which_nothing_was_published_skips_its_task(start_run: Callable[..., Run], tmp_path: Path) -> None:
     file = product(
         tmp_path,
