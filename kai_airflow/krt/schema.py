@@ -109,7 +109,7 @@ def record(draft: type[T], *, extension: str | None = None) -> Kind[T]:
         fields = {name: _member(found, key, place, findings) for name, key in keys.items()}
         return draft(**fields)
 
-    return Kind(convert, {"$ref": f"#/definitions/{draft.__name__}"}, draft, extension is not None)
+    return Kind(convert, {"$ref": f"#/definitions/{definition(draft)}"}, draft, extension is not None)
 
 
 def _member(found: dict[str, Node], key: Key[T], place: Place, findings: Findings) -> Field[T]:
@@ -152,6 +152,11 @@ def table(kind: Kind[T]) -> Kind[Table[T]]:
     return Kind(convert, {"type": "object", "additionalProperties": nullable(kind.json)})
 
 
+def definition(draft: type) -> str:
+    """The name of a draft among the definitions of the JSON Schema."""
+    return draft.__name__.removesuffix("Draft")
+
+
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
     """A JSON Schema of the same or null: an absent value."""
     if "type" not in schema:
@@ -171,7 +176,7 @@ text: Kind[str] = scalar(scalars.text, {"type": ["string", "number", "boolean"]}
 integer: Kind[int] = scalar(scalars.integer, {"type": "integer"})
 number: Kind[float] = scalar(scalars.number, {"type": "number"})
 boolean: Kind[bool] = scalar(scalars.boolean, {"type": "boolean"})
-moment: Kind[datetime] = scalar(scalars.moment, {"type": "string"})
+moment: Kind[datetime] = scalar(scalars.moment, {"type": ["string", "integer"]})
 """A date or a time in ISO 8601."""
 texts: Kind[Table[str]] = table(text)
 """A map of text to text."""
