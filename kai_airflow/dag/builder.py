@@ -73,6 +73,7 @@ def _params(workflow: Workflow) -> dict[str, Param]:
             only,
             type=["string", "null"],
             enum=triggers if only else [None, *triggers],
+            values_display={"null": "choose one"},
             description="The trigger that the request is for.",
         ),
         "request_id": Param(

@@ -93,6 +93,8 @@ def test_what_a_form_leaves_empty_is_left_out() -> None:
     request = request_of(MANUAL, {"payload": None, "trigger": None, "request_id": None}, ["only"])
     assert (request.trigger, request.payload) == ("only", None)
     assert request.request_id == request_of(MANUAL, {}, ["only"]).request_id
+    backfilled = request_of(DAILY, {"payload": None, "trigger": None}, ["only"])
+    assert backfilled.payload["data_interval_start"] == "2026-01-01T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(
