@@ -138,7 +138,7 @@ class ProcessExtension:
         ),
     ]
     pod: Annotated[
-        Field[dict[str, Any]],
+        Field[Table[Any]],
         Key("pod", pod_template, "A pod as Kubernetes writes it, merged under what the KRT says."),
     ]
 
