@@ -4,7 +4,7 @@ KaiAirflowError
 ├── krt.KrtError                            a krt.yaml that breaks a rule
 ├── messaging.errors.MessagingError         NATS, its streams, a message
 ├── process.ProcessError                    a process that can't do what it was told
-├── dag.builder.ScheduleError               a schedule that Airflow can't follow
+├── dag.claims.DuplicateDagIdError          a DAG id that another file has
 ├── operators.requests.ConfError            a run's conf
 ├── operators.connections.ConnectionMissingError, ConnectionWrongError
 ├── operators.pods.KubeError                Kubernetes refuses, is out of reach, or lost the pod

@@ -14,7 +14,7 @@ from kai_airflow.errors import KaiAirflowError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("up", "down", "logs", "demo", "init", "run", "validate", "compile", "diff", "sweep")
+COMMANDS = ("up", "down", "logs", "demo", "init", "run", "validate", "compile", "diff", "schema", "sweep")
 FOUND_WRONG = 1  # what was looked at is wrong, or ended wrongly
 CANNOT = 2  # the command can't do what it was asked to
 INTERRUPTED = 130  # by Ctrl-C, as shells have it
@@ -30,6 +30,7 @@ examples:
   kai-airflow validate dags/*/krt.yaml    what is wrong with these files, and how to mend it
   kai-airflow compile dags/p/krt.yaml     what this file becomes in Airflow, NATS and Kubernetes
   kai-airflow diff OLD NEW                what would change if the file NEW took the place of OLD
+  kai-airflow schema > krt.schema.json    for editors, to check a krt.yaml while you write it
   kai-airflow sweep --dry-run             pods that no task waits for any more
 
 `kai-airflow COMMAND --help` tells more.

@@ -6,10 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Param, TriggerRule
-from airflow.sdk.exceptions import AirflowTimetableInvalid
 
 from kai_airflow.dag import docs
-from kai_airflow.errors import KaiAirflowError
 from kai_airflow.krt import shown
 from kai_airflow.operators.intake import IntakeOperator
 from kai_airflow.operators.process import ProcessOperator
@@ -24,15 +22,8 @@ _GIVEN = ("retries", "pool", "queue", "executor", "priority_weight")
 _TIMES = ("retry_delay", "execution_timeout")
 
 
-class ScheduleError(KaiAirflowError):
-    """A schedule that Airflow can't follow."""
-
-
 def build(workflow: Workflow) -> DAG:
-    """The DAG of a workflow. The same workflow gives the same DAG, to the byte of its serialized form.
-
-    :raises ScheduleError: Airflow can't follow the workflow's schedule
-    """
+    """The DAG of a workflow. The same workflow gives the same DAG, to the byte of its serialized form."""
     dag = _dag(workflow)
     tasks = {process.name: _task(dag, workflow, process) for process in workflow.processes}
     for position, process in enumerate(workflow.processes):
@@ -47,25 +38,17 @@ def build(workflow: Workflow) -> DAG:
 
 def _dag(workflow: Workflow) -> DAG:
     description = shown(workflow.description)
-    try:
-        dag = DAG(
-            dag_id=workflow.dag_id,
-            schedule=workflow.schedule,
-            start_date=workflow.start,
-            end_date=workflow.end,
-            catchup=workflow.catchup,
-            description=description,
-            tags=list(workflow.tags),
-            doc_md=docs.of_workflow(workflow, description),
-            **_where_said(workflow),
-        )
-        dag.timetable.validate()
-    except (AirflowTimetableInvalid, ValueError) as error:
-        raise ScheduleError(
-            f"workflow {workflow.name!r}: schedule {workflow.schedule!r}: {error} Remedy: a cron expression "
-            "of five fields such as '0 6 * * *', or a preset such as '@daily', as x-airflow.schedule."
-        ) from error
-    return dag
+    return DAG(
+        dag_id=workflow.dag_id,
+        schedule=workflow.schedule,
+        start_date=workflow.start,
+        end_date=workflow.end,
+        catchup=workflow.catchup,
+        description=description,
+        tags=list(workflow.tags),
+        doc_md=docs.of_workflow(workflow, description),
+        **_where_said(workflow),
+    )
 
 
 def _where_said(workflow: Workflow) -> dict[str, Any]:
@@ -90,6 +73,7 @@ def _params(workflow: Workflow) -> dict[str, Param]:
             only,
             type=["string", "null"],
             enum=triggers if only else [None, *triggers],
+            values_display={"null": "choose one"},
             description="The trigger that the request is for.",
         ),
         "request_id": Param(

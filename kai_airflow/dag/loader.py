@@ -1,29 +1,86 @@
-"""What a generated module calls: the DAGs of the KRT that lies beside it."""
+"""KRT files as the DAGs of a Python module: what a generated module calls, and what a person's own does."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from airflow.sdk import get_parsing_context
+
 from kai_airflow import krt
-from kai_airflow.dag.builder import ScheduleError, build
+from kai_airflow.dag.builder import build
+from kai_airflow.dag.claims import Claims, DuplicateDagIdError
+from kai_airflow.errors import KaiAirflowError
 from kai_airflow.plan import compile_product
 
 if TYPE_CHECKING:
+    import os
+
     from airflow.sdk import DAG
+
+    from kai_airflow.plan import Plan
 
 
 def load(module_file: str, path: str) -> dict[str, DAG]:
-    """The DAGs of a KRT, by DAG id.
+    """The DAGs of the KRT beside a generated module, by DAG id; for a task, its own alone.
 
     :param module_file: the generated module's ``__file__``: the KRT's name with ``.py`` behind it
     :param path: where the KRT stands below the dags folder, for its product's name and for messages
     :raises KrtError: the KRT breaks a rule; every error of the file is in the message
-    :raises ScheduleError: Airflow can't follow a workflow's schedule
+    :raises DuplicateDagIdError: another KRT file has a DAG id of this one
     """
-    report = krt.load(Path(module_file).with_suffix(""), PurePath(path))
-    plan = compile_product(report.require())
-    try:
-        return {workflow.dag_id: build(workflow) for workflow in plan.workflows}
-    except ScheduleError as error:
-        raise ScheduleError(f"{path}: {error}") from error
+    module = Path(module_file)
+    plan = compile_product(krt.load(module.with_suffix(""), PurePath(path)).require())
+    wanted = get_parsing_context().dag_id
+    if wanted is None:  # the dag-processor, whose word on whose DAG it is the tasks follow
+        root = module.parents[len(PurePath(path).parts) - 1]
+        Claims(root, path).take(workflow.dag_id for workflow in plan.workflows)
+    return _built(plan, wanted)
+
+
+def load_krt(*paths: str | os.PathLike[str]) -> dict[str, DAG]:
+    """Make the DAGs of KRT files those of the module that calls this: for hosts where bundles can't be configured.
+
+    A Python file in the dags folder, with the words "airflow" and "dag" in it, for which Airflow looks::
+
+        from kai_airflow import load_krt
+
+        load_krt("shop/krt.yaml")  # an Airflow DAG for each workflow
+
+    :param paths: KRT files, or folders to search for them, relative to the calling module's folder; that folder itself
+        where none is given
+    :returns: the DAGs, by DAG id
+    :raises KrtError: a KRT breaks a rule; every error of the file is in the message
+    :raises DuplicateDagIdError: two of the files have one DAG id
+    :raises KaiAirflowError: there is no KRT file
+    """
+    caller = inspect.currentframe().f_back.f_globals  # type: ignore[union-attr]  # CPython has frames
+    folder = Path(caller.get("__file__", "")).parent
+    dags: dict[str, DAG] = {}
+    files: dict[str, str] = {}
+    for path in paths or (".",):
+        for file, shown in _files(folder, Path(path)):
+            plan = compile_product(krt.load(file, PurePath(shown)).require())
+            for dag_id in (workflow.dag_id for workflow in plan.workflows):
+                if files.setdefault(dag_id, shown) != shown:
+                    raise DuplicateDagIdError(shown, dag_id, files[dag_id])
+            dags |= _built(plan, get_parsing_context().dag_id)
+    caller.update(dags)
+    return dags
+
+
+def _files(folder: Path, path: Path) -> list[tuple[Path, str]]:
+    """The KRT files that a path means, and how messages show them."""
+    found = folder / path
+    if not found.is_dir():
+        return [(found, str(path))]
+    below = krt.find(found)
+    if not below:
+        raise KaiAirflowError(f"{found}: holds no krt.yaml and no *.krt.yaml. Remedy: name the folder that does.")
+    return [(found / name, str(path / name)) for name in below]
+
+
+def _built(plan: Plan, wanted: str | None) -> dict[str, DAG]:
+    """All DAGs of a plan, or the one that is wanted."""
+    return {workflow.dag_id: build(workflow) for workflow in plan.workflows if wanted in (None, workflow.dag_id)}

@@ -7,6 +7,7 @@ here knows of Airflow, Kubernetes or NATS.
 from kai_airflow.krt.checking import check, load
 from kai_airflow.krt.cron import Cron, Every
 from kai_airflow.krt.finding import find
+from kai_airflow.krt.json_schema import json_schema
 from kai_airflow.krt.masking import mask
 from kai_airflow.krt.model import (
     Networking,
@@ -40,6 +41,7 @@ __all__ = [
     "check",
     "find",
     "is_sensitive",
+    "json_schema",
     "load",
     "mask",
     "shown",

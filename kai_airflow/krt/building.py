@@ -83,7 +83,8 @@ def _process(draft: ProcessDraft) -> Process:
         networking=_networking(networking) if networking else None,
         resources=_resources(_required(draft.resources)),
         node_selectors=_texts(draft.node_selectors),
-        **_said(draft.extension, but=()),
+        pod=_json(draft.extension.value.pod) or {} if draft.extension.value else {},
+        **_said(draft.extension, but={"pod"}),
     )
 
 
@@ -102,6 +103,15 @@ def _plain(field: Field[Any]) -> Any:
         return tuple(_plain(item) for item in field.value)
     if isinstance(field.value, Table):
         return {key: _plain(item) for key, item in field.value.fields.items() if item.value is not None}
+    return field.value
+
+
+def _json(field: Field[Any]) -> Any:
+    """A value as JSON has it."""
+    if isinstance(field.value, tuple):
+        return [_json(item) for item in field.value]
+    if isinstance(field.value, Table):
+        return {key: _json(item) for key, item in field.value.fields.items() if item.value is not None}
     return field.value
 
 

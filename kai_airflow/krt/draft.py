@@ -34,11 +34,12 @@ _YEAR = 365 * 24 * 3600  # seconds; beyond some centuries a time can't be counte
 _INT32 = 1 << 31
 _SOME = {"minLength": 1}
 _TAG = {"minLength": 1, "maxLength": 100}
+_VERSION = {"type": "string", "pattern": f"^{forms.VERSION}$"}
 _NAME = {"pattern": f"^({forms.NAME})$", "maxLength": forms.LONGEST_NAME}
 
 
 def _one_of(words: object) -> dict[str, Any]:
-    return {"enum": list(get_args(words))}
+    return {"type": "string", "enum": list(get_args(words))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class ProcessExtension:
         ),
     ]
     pod: Annotated[
-        Field[dict[str, Any]],
+        Field[Table[Any]],
         Key("pod", pod_template, "A pod as Kubernetes writes it, merged under what the KRT says."),
     ]
 
@@ -284,9 +285,7 @@ class ProductExtension:
 class ProductDraft:
     """The document."""
 
-    version: Annotated[
-        Field[str], Key("version", text, "The version of the product: v1.0.0.", True, {"pattern": f"^{forms.VERSION}$"})
-    ]
+    version: Annotated[Field[str], Key("version", text, "The version of the product: v1.0.0.", True, _VERSION)]
     description: Annotated[Field[str], Key("description", text, "What the product does.", True, _SOME)]
     config: Annotated[Field[Texts], Key("config", texts, "What all processes of the product are told.")]
     workflows: Annotated[

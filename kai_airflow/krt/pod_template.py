@@ -8,23 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kai_airflow.krt.schema import (
-    Kind,
-    boolean,
-    integer,
-    json_list,
-    json_map,
-    plain_list,
-    plain_record,
-    plain_table,
-    text,
-)
+from kai_airflow.krt.schema import Kind, Table, boolean, each, integer, json_list, json_map, table_of, text, texts
 
-_CONTAINER = plain_record(
+_CONTAINER = table_of(
     "a container of x-airflow.pod",
     {
-        "args": plain_list(text),
-        "command": plain_list(text),
+        "args": each(text),
+        "command": each(text),
         "env": json_list,
         "envFrom": json_list,
         "image": text,
@@ -50,13 +40,13 @@ _CONTAINER = plain_record(
         "workingDir": text,
     },
 )
-_SPEC = plain_record(
+_SPEC = table_of(
     "the spec of x-airflow.pod",
     {
         "activeDeadlineSeconds": integer,
         "affinity": json_map,
         "automountServiceAccountToken": boolean,
-        "containers": plain_list(_CONTAINER),
+        "containers": each(_CONTAINER),
         "dnsConfig": json_map,
         "dnsPolicy": text,
         "enableServiceLinks": boolean,
@@ -69,11 +59,11 @@ _SPEC = plain_record(
         "hostname": text,
         "hostnameOverride": text,
         "imagePullSecrets": json_list,
-        "initContainers": plain_list(_CONTAINER),
+        "initContainers": each(_CONTAINER),
         "nodeName": text,
-        "nodeSelector": plain_table(text),
+        "nodeSelector": texts,
         "os": json_map,
-        "overhead": plain_table(text),
+        "overhead": texts,
         "preemptionPolicy": text,
         "priority": integer,
         "priorityClassName": text,
@@ -97,9 +87,7 @@ _SPEC = plain_record(
         "volumes": json_list,
     },
 )
-_METADATA = plain_record(
-    "the metadata of x-airflow.pod", {"annotations": plain_table(text), "labels": plain_table(text)}
-)
+_METADATA = table_of("the metadata of x-airflow.pod", {"annotations": texts, "labels": texts})
 
-pod_template: Kind[dict[str, Any]] = plain_record("x-airflow.pod", {"metadata": _METADATA, "spec": _SPEC})
-"""``{metadata: {labels, annotations}, spec: ...}`` as plain data; what is null or wrong isn't in it."""
+pod_template: Kind[Table[Any]] = table_of("x-airflow.pod", {"metadata": _METADATA, "spec": _SPEC})
+"""``{metadata: {labels, annotations}, spec: ...}``."""

@@ -109,7 +109,7 @@ def record(draft: type[T], *, extension: str | None = None) -> Kind[T]:
         fields = {name: _member(found, key, place, findings) for name, key in keys.items()}
         return draft(**fields)
 
-    return Kind(convert, {"$ref": f"#/definitions/{draft.__name__}"}, draft, extension is not None)
+    return Kind(convert, {"$ref": f"#/definitions/{definition(draft)}"}, draft, extension is not None)
 
 
 def _member(found: dict[str, Node], key: Key[T], place: Place, findings: Findings) -> Field[T]:
@@ -152,6 +152,11 @@ def table(kind: Kind[T]) -> Kind[Table[T]]:
     return Kind(convert, {"type": "object", "additionalProperties": nullable(kind.json)})
 
 
+def definition(draft: type) -> str:
+    """The name of a draft among the definitions of the JSON Schema."""
+    return draft.__name__.removesuffix("Draft")
+
+
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
     """A JSON Schema of the same or null: an absent value."""
     if "type" not in schema:
@@ -171,7 +176,7 @@ text: Kind[str] = scalar(scalars.text, {"type": ["string", "number", "boolean"]}
 integer: Kind[int] = scalar(scalars.integer, {"type": "integer"})
 number: Kind[float] = scalar(scalars.number, {"type": "number"})
 boolean: Kind[bool] = scalar(scalars.boolean, {"type": "boolean"})
-moment: Kind[datetime] = scalar(scalars.moment, {"type": "string"})
+moment: Kind[datetime] = scalar(scalars.moment, {"type": ["string", "integer"]})
 """A date or a time in ISO 8601."""
 texts: Kind[Table[str]] = table(text)
 """A map of text to text."""
@@ -202,35 +207,16 @@ json_list: Kind[list[Any]] = Kind(_list_of_data, {"type": "array"})
 """A list of whatever JSON has."""
 
 
-def plain_list(kind: Kind[T]) -> Kind[list[T]]:
-    """A list of one kind as plain data, without places."""
-    whole = each(kind)
+def table_of(what: str, kinds: dict[str, Kind[Any]]) -> Kind[Table[Any]]:
+    """A map with some known keys, each of a kind of its own; another key is an error. ``what`` names it in messages."""
 
-    def convert(node: Node, place: Place, findings: Findings) -> list[T]:
-        return [field.value for field in whole.read(node, place, findings) if field.value is not None]
-
-    return Kind(convert, whole.json)
-
-
-def plain_table(kind: Kind[T]) -> Kind[dict[str, T]]:
-    """A map of text to one kind as plain data, without places."""
-    whole = table(kind)
-    return Kind(lambda node, place, findings: whole.read(node, place, findings).values, whole.json)
-
-
-def plain_record(what: str, kinds: dict[str, Kind[Any]]) -> Kind[dict[str, Any]]:
-    """A map with some known keys as plain data; another key is an error. ``what``: how messages name the map."""
-
-    def convert(node: Node, place: Place, findings: Findings) -> dict[str, Any]:
+    def convert(node: Node, place: Place, findings: Findings) -> Table[Any]:
         found = _members(node)
         for name in found.keys() - kinds.keys():
             _report_unknown(name, [*kinds], _below(place, step_to(name), found[name]), findings, what)
-        fields = {
-            name: read(value, _below(place, step_to(name), value), findings, kinds[name].read)
-            for name, value in found.items()
-            if name in kinds
-        }
-        return {name: field.value for name, field in fields.items() if field.value is not None}
+        known = {name: value for name, value in found.items() if name in kinds}
+        places = {name: _below(place, step_to(name), value) for name, value in known.items()}
+        return Table({name: read(value, places[name], findings, kinds[name].read) for name, value in known.items()})
 
     properties = {name: nullable(kind.json) for name, kind in kinds.items()}
     return Kind(convert, {"type": "object", "properties": properties, "additionalProperties": False})

@@ -65,10 +65,11 @@ def request_of(facts: RunFacts, conf: Mapping[str, Any], triggers: Sequence[Trig
     """
     _check(conf, [trigger.name for trigger in triggers])
     trigger = _chosen(conf.get("trigger"), triggers, scheduled=facts.scheduled)
+    payload = conf.get("payload")  # null, in the conf of a backfill, is what its form was left with
     return Request(
         trigger=trigger.name,
         request_id=conf.get("request_id") or _derived_id(facts),
-        payload=_said_by_schedule(facts, trigger) if facts.scheduled and "payload" not in conf else conf.get("payload"),
+        payload=_said_by_schedule(facts, trigger) if facts.scheduled and payload is None else payload,
     )
 
 

@@ -22,7 +22,13 @@ _FLAGS = frozenset({"true", "false"})
 
 def mask_secrets(workflow: Workflow, process: Process, address: NatsAddress, services: Services) -> None:
     """Have Airflow mask what app.yaml holds of the KRT, NATS and the services. It masks nothing below 5 characters."""
-    configs = (workflow.version_config, workflow.config, process.config, *services.sections.values())
+    configs = (
+        workflow.version_config,
+        workflow.config,
+        process.config,
+        *_environments(process.pod),
+        *services.sections.values(),
+    )
     for config in configs:
         for secret in _secrets(config):
             mask_secret(secret)
@@ -31,6 +37,14 @@ def mask_secrets(workflow: Workflow, process: Process, address: NatsAddress, ser
         if password:
             mask_secret(password)  # as it stands in the URL, quoted; Airflow knows it unquoted
             mask_secret(quote(password, safe=""))
+
+
+def _environments(pod: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The environment of each container of a pod template."""
+    spec = pod.get("spec", {})
+    for container in (*spec.get("containers", ()), *spec.get("initContainers", ())):
+        variables = (variable for variable in container.get("env", ()) if isinstance(variable, dict))
+        yield {str(variable.get("name")): variable.get("value") for variable in variables}
 
 
 def _secrets(config: Mapping[str, Any]) -> Iterator[str]:

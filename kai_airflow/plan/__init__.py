@@ -1,6 +1,6 @@
 """What a KRT becomes, as frozen data. Pure functions from the KRT's model to the plan."""
 
-from kai_airflow.plan.compiler import compile_product
+from kai_airflow.plan.compiler import compile_product, dag_ids
 from kai_airflow.plan.mermaid import flowchart
 from kai_airflow.plan.model import Buckets, Feed, Input, Live, Plan, Process, Resources, Workflow
 
@@ -14,5 +14,6 @@ __all__ = [
     "Resources",
     "Workflow",
     "compile_product",
+    "dag_ids",
     "flowchart",
 ]

@@ -28,15 +28,25 @@ def compile_product(product: krt.Product) -> model.Plan:
         product=product.name,
         version=product.version,
         description=product.description,
-        workflows=tuple(_workflow(product, workflow, deployments) for workflow in product.workflows),
+        workflows=tuple(
+            _workflow(product, dag_id, workflow, deployments)
+            for dag_id, workflow in zip(dag_ids(product), product.workflows, strict=True)
+        ),
     )
 
 
-def _workflow(product: krt.Product, workflow: krt.Workflow, deployments: Deployments) -> model.Workflow:
+def dag_ids(product: krt.Product) -> tuple[names.DagId, ...]:
+    """The DAG of each workflow."""
     version = product.version if product.version_in_dag_id else None
+    return tuple(names.dag_id(product.name, workflow.name, version) for workflow in product.workflows)
+
+
+def _workflow(
+    product: krt.Product, dag_id: names.DagId, workflow: krt.Workflow, deployments: Deployments
+) -> model.Workflow:
     processes = [_process(product, workflow, process, deployments) for process in workflow.processes]
     return model.Workflow(
-        dag_id=names.dag_id(product.name, workflow.name, version),
+        dag_id=dag_id,
         product=product.name,
         version=product.version,
         name=workflow.name,

@@ -3,59 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 import pytest
 import yaml
 
-from kai_airflow import kube
-from kai_airflow.plan import Buckets, Process, Resources, Workflow, names
+from kai_airflow import krt, kube
+from kai_airflow.plan import Process, compile_product, names
 
 TRY_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 NASTY = "{{ var.value.x }} ' \" : - # \u2028 \x85 \\ \n\t ${HOME} $(HOME) %s é 漢"
 
-PROCESS = Process(
-    name="splitter",
-    type="task",
-    image="registry/splitter:v1",
-    config={"key": NASTY, "n": "1.50"},
-    replicas=1,
-    gpu=False,
-    resources=Resources("100m", "200m", "100M", "200M"),
-    node_selectors={"disk": "ssd"},
-    secrets=("database",),
-    object_store=None,
-    buckets=Buckets(
-        names.global_bucket("shop"),
-        names.version_bucket("shop", "v1.0.0"),
-        names.workflow_bucket("shop", "v1.0.0", "train"),
-        names.process_bucket("shop", "v1.0.0", "train", "splitter"),
-    ),
-    feeds=(),
-    replies=(),
-    retries=None,
-    retry_delay=None,
-    start_timeout=None,
-    execution_timeout=None,
-    on_message_error="fail",
-    deferrable=None,
-)
-WORKFLOW = Workflow(
-    dag_id=names.dag_id("shop", "train"),
-    product="shop",
-    version="v1.0.0",
-    name="train",
-    type="training",
-    mode="batch",
-    description="",
-    schedule=None,
-    tags=(),
-    version_config={},
-    config={},
-    live_stream=names.live_stream("shop", "v1.0.0", "train"),
-    run_stream=names.run_stream("shop", "train"),
-    processes=(PROCESS,),
-)
+KRT = """
+version: v1.0.0
+description: text
+workflows:
+  - name: train
+    type: training
+    processes:
+      - {name: start, type: trigger, image: i, resourceLimits: &r {CPU: {request: 1}, memory: {request: 1M}}}
+      - name: splitter
+        type: task
+        image: registry/splitter:v1
+        subscriptions: [start]
+        nodeSelectors: {disk: ssd}
+        secrets: [database]
+        resourceLimits: {CPU: {request: 100m, limit: 200m}, memory: {request: 100M, limit: 200M}}
+      - {name: end, type: exit, image: i, resourceLimits: *r, subscriptions: [splitter]}
+"""
+(WORKFLOW,) = compile_product(krt.check(KRT.encode(), PurePath("shop/krt.yaml")).require()).workflows
+PROCESS = replace(WORKFLOW.processes[1], config={"key": NASTY, "n": "1.50"})
 WIRING = kube.Wiring("nats://u:topsecret@n:4222", "S", "S.out", ("S.in",))
 
 
@@ -181,3 +159,73 @@ def test_a_pod_says_which_task_it_works_for_and_others_say_nothing() -> None:
     )
     assert kube.task_of(kube.task_annotations(task)) == task
     assert kube.task_of({"kai-airflow/dag_id": "shop.train"}) is None
+
+
+TEMPLATE = {
+    "metadata": {"labels": {"team": "ml", "product": "other"}, "annotations": {"sidecar.istio.io/inject": "false"}},
+    "spec": {
+        "serviceAccountName": "trainer",
+        "terminationGracePeriodSeconds": 60,
+        "restartPolicy": "Always",
+        "tolerations": [{"key": "spot", "operator": "Exists"}],
+        "nodeSelector": {"zone": "a", "disk": "hdd"},
+        "volumes": [{"name": "cache", "emptyDir": {}}, {"name": "config", "emptyDir": {}}],
+        "initContainers": [{"name": "warm", "image": "warm:v1"}],
+        "containers": [
+            {"name": "proxy", "image": "proxy:v1"},
+            {
+                "name": "process",
+                "image": "other",
+                "env": [{"name": "MODE", "value": "{{ var.value.x }}"}, {"name": "KAI_APP_CONFIG_PATH", "value": "/"}],
+                "volumeMounts": [{"name": "cache", "mountPath": "/cache"}],
+                "resources": {"requests": {"cpu": "64", "ephemeral-storage": "1Gi"}},
+            },
+        ],
+    },
+}
+
+
+def test_a_pod_template_adds_what_a_krt_has_no_words_for() -> None:
+    pod = kube.pod(WORKFLOW, replace(PROCESS, pod=TEMPLATE), TRY_ID)
+    spec, (process, proxy) = pod["spec"], pod["spec"]["containers"]
+    assert pod["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
+    assert pod["metadata"]["labels"]["team"] == "ml"
+    assert (spec["serviceAccountName"], spec["terminationGracePeriodSeconds"]) == ("trainer", 60)
+    assert spec["tolerations"] == [{"key": "spot", "operator": "Exists"}]
+    assert spec["nodeSelector"] == {"zone": "a", "disk": "ssd"}
+    assert spec["initContainers"] == [{"name": "warm", "image": "warm:v1"}]
+    assert {"name": "cache", "emptyDir": {}} in spec["volumes"]
+    assert {"name": "MODE", "value": "{{ var.value.x }}"} in process["env"]
+    assert {"name": "cache", "mountPath": "/cache"} in process["volumeMounts"]
+    assert process["resources"]["requests"] == {"cpu": "100m", "memory": "100M", "ephemeral-storage": "1Gi"}
+    assert proxy == {"name": "proxy", "image": "proxy:v1"}
+
+
+def test_a_pod_template_stands_under_what_the_krt_says_and_what_a_try_needs() -> None:
+    plain = kube.pod(WORKFLOW, PROCESS, TRY_ID)
+    pod = kube.pod(WORKFLOW, replace(PROCESS, pod=TEMPLATE), TRY_ID)
+    spec, process = pod["spec"], pod["spec"]["containers"][0]
+    assert (pod["metadata"]["labels"]["product"], pod["metadata"]["name"]) == ("shop", plain["metadata"]["name"])
+    assert (spec["restartPolicy"], process["image"]) == ("Never", "registry/splitter:v1")
+    assert [env for env in process["env"] if env["name"] == "KAI_APP_CONFIG_PATH"] == [
+        {"name": "KAI_APP_CONFIG_PATH", "value": "/etc/kai"}
+    ]
+    (config,) = [volume for volume in spec["volumes"] if volume["name"] == "config"]
+    assert config["secret"] == {"secretName": pod["metadata"]["name"]}
+
+
+def test_a_template_changes_no_other_pod() -> None:
+    before = kube.pod(WORKFLOW, PROCESS, TRY_ID)
+    kube.pod(WORKFLOW, replace(PROCESS, pod=TEMPLATE), TRY_ID)["spec"]["tolerations"].append("mine")
+    assert kube.pod(WORKFLOW, PROCESS, TRY_ID) == before
+    assert kube.pod(WORKFLOW, replace(PROCESS, pod=TEMPLATE), TRY_ID)["spec"]["tolerations"] == [
+        {"key": "spot", "operator": "Exists"}
+    ]
+
+
+def test_a_version_too_long_for_a_label_is_shortened() -> None:
+    versions = [replace(WORKFLOW, version=f"v1.0.{'1' * length}") for length in (80, 81)]
+    label, other = (kube.pod(w, PROCESS, TRY_ID)["metadata"]["labels"]["version"] for w in versions)
+    assert len(label) == 63
+    assert label.startswith("v1.0.111")
+    assert label != other

@@ -24,7 +24,9 @@ CRON = {"cron": "0 0 0 * * *", "message": "wake up"}
 
 
 def request_of(facts: RunFacts, conf: dict[str, Any], names: list[str], **configs: dict[str, str]) -> Request:
-    return request_of_triggers(facts, conf, [Trigger(name, configs.get(name, {})) for name in names])
+    """Of triggers with these names; those with a configuration keep time."""
+    triggers = [Trigger(name, configs.get(name, {}), keeps_time=name in configs) for name in names]
+    return request_of_triggers(facts, conf, triggers)
 
 
 def test_a_person_gives_payload_trigger_and_id() -> None:
@@ -85,6 +87,14 @@ def test_the_time_of_a_run_without_an_interval_is_its_logical_date_in_utc() -> N
 def test_a_person_who_starts_a_cron_triggers_workflow_says_what_they_like() -> None:
     assert request_of(MANUAL, {}, ["clock"], clock=CRON).payload is None
     assert request_of(DAILY, {"trigger": "webhook"}, ["clock", "webhook"], clock=CRON).trigger == "webhook"
+
+
+def test_what_a_form_leaves_empty_is_left_out() -> None:
+    request = request_of(MANUAL, {"payload": None, "trigger": None, "request_id": None}, ["only"])
+    assert (request.trigger, request.payload) == ("only", None)
+    assert request.request_id == request_of(MANUAL, {}, ["only"]).request_id
+    backfilled = request_of(DAILY, {"payload": None, "trigger": None}, ["only"])
+    assert backfilled.payload["data_interval_start"] == "2026-01-01T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(

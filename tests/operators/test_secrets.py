@@ -27,11 +27,15 @@ def masked(text: str) -> str:
 def test_secrets_of_all_three_configs_the_services_and_nats_are_masked() -> None:
     mask_secrets(
         replace(WORKFLOW, version_config={"db_password": "version-secret"}, config={"token": "workflow-secret"}),
-        replace(PROCESS, config={"github_secret": "process-secret", "shown": "plain-value"}),
+        replace(
+            PROCESS,
+            config={"github_secret": "process-secret", "shown": "plain-value"},
+            pod={"spec": {"containers": [{"env": [None, {"name": "DB_PASSWORD", "value": "pod-secret"}]}]}},
+        ),
         NatsAddress("nats://user:p%40ss%2Fw@host:4222"),
         Services({"minio": {"endpoint": "minio-host", "client_password": "service-secret"}}),
     )
-    for secret in ("version-secret", "workflow-secret", "process-secret", "service-secret", "p%40ss%2Fw"):
+    for secret in ("version-secret", "workflow-secret", "process-secret", "pod-secret", "service-secret", "p%40ss%2Fw"):
         assert secret not in masked(f"line with {secret} in it")
     assert masked("plain-value at minio-host") == "plain-value at minio-host"
 

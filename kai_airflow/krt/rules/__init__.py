@@ -11,7 +11,18 @@ from typing import TypeAlias
 
 from kai_airflow.krt.draft import ProcessDraft, ProductDraft, WorkflowDraft
 from kai_airflow.krt.report import Issue
-from kai_airflow.krt.rules import extension, flow, naming, process, product, secrecy, subscriptions, timing, workflow
+from kai_airflow.krt.rules import (
+    extension,
+    flow,
+    naming,
+    pod,
+    process,
+    product,
+    secrecy,
+    subscriptions,
+    timing,
+    workflow,
+)
 
 ProductRule: TypeAlias = Callable[[ProductDraft], Iterator[Issue]]
 WorkflowRule: TypeAlias = Callable[[WorkflowDraft], Iterator[Issue]]
@@ -52,7 +63,9 @@ PROCESS_RULES: tuple[ProcessRule, ...] = (
     process.resources,
     process.node_selectors,
     process.secrets,
-    extension.pod,
+    pod.metadata,
+    pod.containers,
+    pod.environment,
     extension.fields_are_within_bounds,
 )
 PRODUCT_DOUBTS: tuple[ProductRule, ...] = (secrecy.config_holds_no_secrets,)
@@ -62,6 +75,7 @@ WORKFLOW_DOUBTS: tuple[WorkflowRule, ...] = (
     timing.is_kept_by_airflow,
 )
 PROCESS_DOUBTS: tuple[ProcessRule, ...] = (
+    secrecy.environment_holds_no_secrets,
     process.replicas_are_none,
     process.subscribes_to_nothing,
     process.ports_are_none,

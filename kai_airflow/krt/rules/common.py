@@ -7,12 +7,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 from kai_airflow.krt import forms
+from kai_airflow.krt.sensitive import is_sensitive
 from kai_airflow.krt.wording import choice, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from kai_airflow.krt.place import Field
+    from kai_airflow.krt.place import Field, Place
     from kai_airflow.krt.report import Issue
 
 T = TypeVar("T")
@@ -43,6 +44,19 @@ def bad_name(field: Field[str], what: str, longest: int) -> Iterator[Issue]:
     elif len(text) > longest:
         message = f"{what} {quoted(text)} has {len(text)} characters, of at most {longest}"
         yield field.place.issue("name-too-long", message, _rename(text, longest))
+
+
+def label(key: str, value: Field[str] | None, place: Place, location: str | None = None) -> Iterator[Issue]:
+    """A key, and where it is no annotation's a value, that Kubernetes takes as a label."""
+    if not forms.is_label_key(key):
+        message = f"{quoted(key)} is no key of a Kubernetes label"
+        remedy = "Use [PREFIX/]NAME: up to 63 letters, digits, '-', '_', '.', and a domain name as the prefix."
+        yield place.issue("invalid-label", message, remedy, location)
+    if value and value.value and not forms.fits(forms.LABEL, value.value):
+        shown = "the value" if is_sensitive(key) else quoted(value.value)
+        message = f"{shown} of {quoted(key)} is no value of a Kubernetes label"
+        remedy = "Use up to 63 letters, digits, '-', '_', '.', with a letter or digit at both ends."
+        yield place.issue("invalid-label", message, remedy, location)
 
 
 def one_of(field: Field[str], code: str, what: str, words: Collection[str]) -> Iterator[Issue]:

@@ -60,7 +60,7 @@ def fields_are_within_bounds(draft: ProductDraft | WorkflowDraft | ProcessDraft)
     for name, key in keys_of(type(extension)).items():
         field: Field[Any] = getattr(extension, name)
         if field.value == "" and name != "product":
-            yield from common.missing(field, "Write something there, or remove the field.")
+            yield field.place.issue("missing-field", f"{key.name} is empty", "Write something there, or remove it.")
         elif field.value is not None and name in _CODES:
             yield from _beyond(field.place, field.value, key, _CODES[name])
 
@@ -151,15 +151,6 @@ def access_control(draft: WorkflowDraft) -> Iterator[Issue]:
             if action.value is not None and action.value not in ACTIONS:
                 message = f"{quoted(action.value)} is nothing that a role may do with a DAG"
                 yield action.place.issue("invalid-access-control", message, choice(action.value, ACTIONS))
-
-
-def pod(draft: ProcessDraft) -> Iterator[Issue]:
-    """Containers with names: by theirs they add to the process's own, or stand beside it."""
-    field = draft.extension.value.pod if draft.extension.value else None
-    spec = field.value.get("spec", {}) if field and field.value else {}
-    if field and any(not one.get("name") for kind in ("containers", "initContainers") for one in spec.get(kind, ())):
-        remedy = "Name it 'process' to add to the process's own container, or give one beside it another name."
-        yield field.place.issue("invalid-pod", "a container of the pod has no name", remedy)
 
 
 def schedule(draft: WorkflowDraft) -> Iterator[Issue]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def reaches_every_process(draft: WorkflowDraft) -> Iterator[Issue]:
     """Messages of a trigger find their way to each task and exit; one that subscribes to nothing is told by itself."""
+    if not _is_clear(draft):
+        return
     reached = _reached(draft)
     for process in processes_of(draft):
         if process.subscriptions.value and _is_fed(process) and _name(process) not in reached:
@@ -27,6 +29,8 @@ def reaches_every_process(draft: WorkflowDraft) -> Iterator[Issue]:
 
 def reads_every_message(draft: WorkflowDraft) -> Iterator[Issue]:
     """What a trigger or a task publishes is for somebody."""
+    if not _is_clear(draft):
+        return
     heard = {target for targets in _heard(draft).values() for target in targets}
     for process in processes_of(draft):
         if process.type.value in ("trigger", "task") and _name(process) and _name(process) not in heard:
@@ -57,6 +61,12 @@ def _heard(draft: WorkflowDraft) -> dict[str, set[str]]:
         for process in processes_of(draft)
         if _is_fed(process)
     }
+
+
+def _is_clear(draft: WorkflowDraft) -> bool:
+    """Whether each subscription names a process: a misspelt one would have more told of it than there is to mend."""
+    names = {_name(process) for process in processes_of(draft)}
+    return all(targets <= names for targets in _heard(draft).values())
 
 
 def _is_fed(process: ProcessDraft) -> bool:

@@ -9,7 +9,6 @@ from kai_airflow.krt.model import Protocol, Scope
 from kai_airflow.krt.quantities import amount
 from kai_airflow.krt.rules import common
 from kai_airflow.krt.rules.workflow import PROCESS_TYPES
-from kai_airflow.krt.sensitive import is_sensitive
 from kai_airflow.krt.wording import listed, quoted
 
 if TYPE_CHECKING:
@@ -118,15 +117,7 @@ def node_selectors(draft: ProcessDraft) -> Iterator[Issue]:
     """Keys and values that Kubernetes takes as labels. KAI's location is that of the whole map."""
     selectors = draft.node_selectors
     for key, field in selectors.value.fields.items() if selectors.value else ():
-        if not forms.is_label_key(key):
-            message = f"{quoted(key)} is no key of a Kubernetes label"
-            remedy = "Use [PREFIX/]NAME: up to 63 letters, digits, '-', '_', '.', and a domain name as the prefix."
-            yield field.place.issue("invalid-label", message, remedy, selectors.place.location)
-        if field.value and not forms.fits(forms.LABEL, field.value):
-            shown = "the value" if is_sensitive(key) else quoted(field.value)
-            message = f"{shown} of {quoted(key)} is no value of a Kubernetes label"
-            remedy = "Use up to 63 letters, digits, '-', '_', '.', with a letter or digit at both ends."
-            yield field.place.issue("invalid-label", message, remedy, selectors.place.location)
+        yield from common.label(key, field, field.place, selectors.place.location)
 
 
 def secrets(draft: ProcessDraft) -> Iterator[Issue]:

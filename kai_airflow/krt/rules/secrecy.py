@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kai_airflow.krt.rules.pod import variables
 from kai_airflow.krt.rules.workflow import all_of, processes_of
 from kai_airflow.krt.sensitive import hide_userinfo, is_sensitive
 from kai_airflow.krt.wording import quoted
@@ -11,7 +12,7 @@ from kai_airflow.krt.wording import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kai_airflow.krt.draft import ProductDraft, Texts
+    from kai_airflow.krt.draft import ProcessDraft, ProductDraft, Texts
     from kai_airflow.krt.place import Field
     from kai_airflow.krt.report import Issue
 
@@ -25,6 +26,15 @@ def config_holds_no_secrets(draft: ProductDraft) -> Iterator[Issue]:
             if field.value and (is_sensitive(key) or hide_userinfo(field.value) != field.value):
                 message = f"{quoted(key)} looks like a secret, and its value stands in this file for all to read"
                 yield field.place.issue("secret-in-config", message, _REMEDY)
+
+
+def environment_holds_no_secrets(draft: ProcessDraft) -> Iterator[Issue]:
+    """No variable of the pod template that looks like a secret has its value there."""
+    for place, variable in variables(draft):
+        if isinstance(variable, dict) and variable.get("value") and is_sensitive(str(variable.get("name"))):
+            name = quoted(str(variable.get("name")))
+            message = f"the environment variable {name} looks like a secret, and its value stands here for all to read"
+            yield place.issue("secret-in-config", message, "Write 'valueFrom: {secretKeyRef: ...}', or use 'secrets'.")
 
 
 def _configs(draft: ProductDraft) -> Iterator[Field[Texts]]:
