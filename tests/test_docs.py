@@ -142,6 +142,26 @@ def test_validate_prints_what_is_shown(
     assert capsys.readouterr().out in [text for language, text in FENCE.findall(KRT.read_text()) if language == form]
 
 
+def test_diff_prints_what_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = blocks(KRT, "yaml")[0]
+    changed = text.replace("scorer:v1", "scorer:v2").replace("language: en", "language: es")
+    for folder, content in (("before", text), ("dags", changed)):
+        (tmp_path / folder / "reviews").mkdir(parents=True)
+        (tmp_path / folder / "reviews/krt.yaml").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["diff", "before/reviews/krt.yaml", "dags/reviews/krt.yaml"]) == 1
+    assert capsys.readouterr().out in blocks(KRT, "text")
+
+
+def test_every_consequence_of_a_change_is_explained() -> None:
+    source = (ROOT / "kai_airflow/plan/consequences.py").read_text()
+    found = {str(node.value) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+    explained = re.findall(r"^\| (`.*`) \|", section(KRT, "What a change does").split("| Code |")[1], re.MULTILINE)
+    assert set(re.findall("`(.*?)`", " ".join(explained))) == {text for text in found if KEBAB.fullmatch(text)}
+
+
 def test_the_import_error_is_as_shown() -> None:
     (invalid,) = [text for _, text in krts() if expected(text)]
     path = PurePath("broken/krt.yaml")

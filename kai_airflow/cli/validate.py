@@ -88,10 +88,9 @@ def _nothing_in(folder: Path) -> Report:
 
 def _with_duplicates(checked: Sequence[_Checked]) -> list[_Checked]:
     """The reports, with an error for each DAG id that another file gives, too."""
-    from kai_airflow.plan import compile_product
+    from kai_airflow.plan import dag_ids
 
-    plans = [compile_product(one.report.product) if one.report.product else None for one in checked]
-    ids = [[workflow.dag_id for workflow in plan.workflows] if plan else [] for plan in plans]
+    ids = [dag_ids(one.report.product) if one.report.product else () for one in checked]
     givers: dict[str, dict[Path, str]] = {}  # the files as the user named them, by what they really are
     for one, own in zip(checked, ids, strict=True):
         for dag_id in own:
