@@ -56,7 +56,7 @@ def of_workflow(old: Workflow | None, new: Workflow | None, renamed: Mapping[str
 
 
 def _history(old: Workflow, new: Workflow | None) -> str:
-    stays = f"the runs so far stay in Airflow under {old.dag_id}, which starts no more"
+    stays = f"the runs so far stay in Airflow under {old.dag_id}, and no new ones start there"
     return f"{stays}; {new.dag_id} begins without any" if new else f"{stays}; let active ones end first"
 
 

@@ -131,7 +131,7 @@ NATS"""
     assert main(["diff", new, old]) == 1
     gone = """
 - DAG shop.nightly
-    ! the runs so far stay in Airflow under shop.nightly, which starts no more; let active ones end first
+    ! the runs so far stay in Airflow under shop.nightly, and no new ones start there; let active ones end first
 
 NATS"""
     assert gone in capsys.readouterr().out
