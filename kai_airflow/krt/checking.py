@@ -91,7 +91,8 @@ def _judge(root: Node, path: PurePath, findings: Findings) -> Product | None:
     name = product_name(draft, path, findings)
     _take(rules.errors(name, draft), findings)
     for issue in rules.warnings(draft):
-        findings.warning(issue)
+        if not findings.warning(issue):
+            break
     return None if findings.errors else build(name, draft)
 
 

@@ -27,6 +27,7 @@ _DESCRIPTORS = {
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # of months
 _LONGEST = 1000
 _LONGEST_NUMBER = 9
 _COARSEST = 60  # seconds: Airflow's schedules are of minutes
@@ -140,6 +141,8 @@ def _expression(text: str) -> str:
             "it fires more than once a minute, and Airflow's schedules are of minutes",
             "Write one second as the first field, such as '0 */5 * * * *', to have Airflow keep the time.",
         )
+    if _never_comes(*ranges[3:]):
+        raise NotKeptError("it never comes round", "Write a day that one of the months has.")
     return " ".join([*map(_shown, ranges[1:]), *([str(second)] if second else [])])
 
 
@@ -175,13 +178,29 @@ def _number(text: str, field: _Field) -> int:
 
 def _only(ranges: list[_Range]) -> int | None:
     """The one value that they hold, if it is one."""
-    values = {value for part in ranges for value in (part.low, part.low + part.step) if value <= part.high}
+    values = _values(ranges)
     return values.pop() if len(values) == 1 else None
+
+
+def _values(ranges: list[_Range]) -> set[int]:
+    return {value for part in ranges for value in range(part.low, part.high + 1, part.step)}
+
+
+def _never_comes(days: list[_Range], months: list[_Range], weekdays: list[_Range]) -> bool:
+    """Whether none of the months has one of the days. With both fields of days given, any of them is enough."""
+    if not any(_is_free(part) for part in weekdays):
+        return False
+    return min(_values(days)) > max(_LENGTHS[month - 1] for month in _values(months))
+
+
+def _is_free(part: _Range) -> bool:
+    """Whether it leaves the day to the other field of days: a star, but not one with steps."""
+    return part.star and part.step == 1
 
 
 def _shown(ranges: list[_Range]) -> str:
     """In Airflow's words. A star next to other values is all of them."""
-    return "*" if any(part.star and part.step == 1 for part in ranges) else ",".join(map(_written, ranges))
+    return "*" if any(map(_is_free, ranges)) else ",".join(map(_written, ranges))
 
 
 def _written(part: _Range) -> str:

@@ -15,6 +15,7 @@ from kai_airflow.krt.schema import (
     Key,
     Table,
     boolean,
+    costly,
     each,
     integer,
     keys_of,
@@ -188,7 +189,8 @@ class WorkflowExtension:
     """A workflow's ``x-airflow``."""
 
     schedule: Annotated[
-        Field[str], Key("schedule", text, "A cron string or a preset, as Airflow takes them.", False, _SOME)
+        Field[str],
+        Key("schedule", costly(text, 100), "A cron string or a preset, as Airflow takes them.", False, _SOME),
     ]
     timezone: Annotated[
         Field[str],

@@ -70,7 +70,9 @@ class Findings:
         if not self.full:
             self.errors.append(issue)
 
-    def warning(self, issue: Issue) -> None:
-        """Something that is probably not meant so."""
-        if len(self.warnings) < MAX_ISSUES:
+    def warning(self, issue: Issue) -> bool:
+        """Something that is probably not meant so; whether there was room for it."""
+        room = len(self.warnings) < MAX_ISSUES
+        if room:
             self.warnings.append(issue)
+        return room

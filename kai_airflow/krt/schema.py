@@ -101,15 +101,29 @@ def record(draft: type[T], *, extension: str | None = None) -> Kind[T]:
 
     def convert(node: Node, place: Place, findings: Findings) -> T:
         found = _members(node)
-        findings.fields += len(known)  # a list of empty maps costs far more to judge than to write
-        if findings.fields > MAX_VALUES:
-            raise too_many(place.line, place.column)
+        _charge(len(known), place, findings)  # a list of empty maps costs far more to judge than to write
         for name in found.keys() - set(known):
             _report_unknown(name, known, _below(place, step_to(name), found[name]), findings, extension)
         fields = {name: _member(found, key, place, findings) for name, key in keys.items()}
         return draft(**fields)
 
     return Kind(convert, {"$ref": f"#/definitions/{definition(draft)}"}, draft, extension is not None)
+
+
+def costly(kind: Kind[T], fields: int) -> Kind[T]:
+    """The same kind, where judging one takes as long as judging so many fields."""
+
+    def convert(node: Node, place: Place, findings: Findings) -> T:
+        _charge(fields, place, findings)
+        return kind.read(node, place, findings)
+
+    return Kind(convert, kind.json, kind.draft, kind.closed)
+
+
+def _charge(fields: int, place: Place, findings: Findings) -> None:
+    findings.fields += fields
+    if findings.fields > MAX_VALUES:
+        raise too_many(place.line, place.column)
 
 
 def _member(found: dict[str, Node], key: Key[T], place: Place, findings: Findings) -> Field[T]:

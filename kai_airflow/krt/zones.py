@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 _LONGEST = 64
@@ -22,6 +22,10 @@ def is_zone(name: str) -> bool:
 
 def zone_meant(name: str) -> str | None:
     """The zone whose name, or last part of it, is this one whatever its case and spaces."""
-    wanted = name.casefold().replace(" ", "_")
-    candidates = sorted(available_timezones())
-    return next((zone for zone in candidates if wanted in (zone.casefold(), zone.rpartition("/")[2].casefold())), None)
+    return _by_ending().get(name.casefold().replace(" ", "_"))
+
+
+@cache
+def _by_ending() -> dict[str, str]:
+    zones = sorted(available_timezones(), reverse=True)
+    return {zone.rpartition("/")[2].casefold(): zone for zone in zones} | {zone.casefold(): zone for zone in zones}

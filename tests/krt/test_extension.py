@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from kubernetes import client
+
+from kai_airflow.krt import pod_template
 
 if TYPE_CHECKING:
     from tests.krt.conftest import Krt
@@ -61,7 +64,17 @@ def test_a_schedule_may_be_null(krt: Krt) -> None:
 @pytest.mark.parametrize(
     ("at", "extension", "code", "location"),
     [
-        (TOP, "{@@owner: me}", "unknown-field", "krt.x-airflow.owner"),
+        (TOP, "{@@owners: me}", "unknown-field", "krt.x-airflow.owners"),
+        (TOP, "{owner: @@''}", "missing-field", "krt.x-airflow.owner"),
+        (TOP, "{owner: @@[me]}", "wrong-type", "krt.x-airflow.owner"),
+        (TOP, f"{{owner: @@{'a' * 501}}}", "invalid-owner", "krt.x-airflow.owner"),
+        (TOP, "{tags: @@a}", "wrong-type", "krt.x-airflow.tags"),
+        (TOP, "{tags: [a, @@[b]]}", "wrong-type", "krt.x-airflow.tags[1]"),
+        (TOP, "{tags: [a, @@'']}", "invalid-tag", "krt.x-airflow.tags[1]"),
+        (TOP, f"{{tags: [@@{'a' * 101}]}}", "invalid-tag", "krt.x-airflow.tags[0]"),
+        (TOP, "{namespace: @@My_NS}", "invalid-name", "krt.x-airflow.namespace"),
+        (TOP, f"{{namespace: @@{'a' * 64}}}", "name-too-long", "krt.x-airflow.namespace"),
+        (TOP, "{version_in_dag_id: @@maybe}", "wrong-type", "krt.x-airflow.version_in_dag_id"),
         (TOP, "@@[product]", "wrong-type", "krt.x-airflow"),
         (TOP, "@@shop", "wrong-type", "krt.x-airflow"),
         (TOP, "{product: @@[a]}", "wrong-type", "krt.x-airflow.product"),
@@ -70,6 +83,39 @@ def test_a_schedule_may_be_null(krt: Krt) -> None:
         (TOP, f"{{product: @@{'a' * 41}}}", "name-too-long", "krt.x-airflow.product"),
         (WORKFLOW, "{schedule: @@[daily]}", "wrong-type", f"{W}.schedule"),
         (WORKFLOW, "{schedule: @@' '}", "invalid-schedule", f"{W}.schedule"),
+        (WORKFLOW, "{schedule: @@''}", "missing-field", f"{W}.schedule"),
+        (WORKFLOW, "{schedule: @@nonsense}", "invalid-schedule", f"{W}.schedule"),
+        (WORKFLOW, "{schedule: @@61 * * * *}", "invalid-schedule", f"{W}.schedule"),
+        (WORKFLOW, "{schedule: @@0 0 30 2 *}", "invalid-schedule", f"{W}.schedule"),
+        (WORKFLOW, "{schedule: @@'@every 5m'}", "invalid-schedule", f"{W}.schedule"),
+        (WORKFLOW, f"{{schedule: @@{'1' * 300}}}", "invalid-schedule", f"{W}.schedule"),
+        (WORKFLOW, "{schedule: @@'@continuous'}", "invalid-schedule", f"{W}.schedule"),
+        (WORKFLOW, "{schedule: @@'@continuous', max_active_runs: 2}", "invalid-schedule", f"{W}.schedule"),
+        (WORKFLOW, "{timezone: @@Mars/Olympus}", "invalid-timezone", f"{W}.timezone"),
+        (WORKFLOW, "{timezone: @@../../etc/passwd}", "invalid-timezone", f"{W}.timezone"),
+        (WORKFLOW, "{timezone: @@Europe}", "invalid-timezone", f"{W}.timezone"),
+        (WORKFLOW, "{timezone: @@''}", "missing-field", f"{W}.timezone"),
+        (WORKFLOW, "{start_date: @@soon}", "wrong-type", f"{W}.start_date"),
+        (WORKFLOW, "{start_date: @@2026-02-30}", "wrong-type", f"{W}.start_date"),
+        (WORKFLOW, "{start_date: @@{a: b}}", "wrong-type", f"{W}.start_date"),
+        (WORKFLOW, "{start_date: @@0001-01-01}", "invalid-start-date", f"{W}.start_date"),
+        (WORKFLOW, "{end_date: @@9999-12-31}", "invalid-end-date", f"{W}.end_date"),
+        (WORKFLOW, "{start_date: 2026-01-02, end_date: @@2026-01-01}", "invalid-end-date", f"{W}.end_date"),
+        (
+            WORKFLOW,
+            "{start_date: 2026-01-01T00:30:00+01:00, end_date: @@2025-12-31T23:00:00Z}",
+            "invalid-end-date",
+            f"{W}.end_date",
+        ),
+        (WORKFLOW, "{catchup: @@'true'}", "wrong-type", f"{W}.catchup"),
+        (WORKFLOW, "{max_active_runs: @@0}", "invalid-max-active-runs", f"{W}.max_active_runs"),
+        (WORKFLOW, "{max_active_runs: @@two}", "wrong-type", f"{W}.max_active_runs"),
+        (WORKFLOW, "{messages_per_run: @@0}", "invalid-messages-per-run", f"{W}.messages_per_run"),
+        (WORKFLOW, "{messages_per_run: @@10001}", "invalid-messages-per-run", f"{W}.messages_per_run"),
+        (WORKFLOW, "{access_control: @@[Op]}", "wrong-type", f"{W}.access_control"),
+        (WORKFLOW, "{access_control: {Op: @@can_read}}", "wrong-type", f"{W}.access_control.Op"),
+        (WORKFLOW, "{access_control: {Op: [@@can_fly]}}", "invalid-access-control", f"{W}.access_control.Op[0]"),
+        (WORKFLOW, "{access_control: {' ': @@[can_read]}}", "invalid-access-control", f"{W}.access_control. "),
         (WORKFLOW, "{mode: @@live}", "invalid-mode", f"{W}.mode"),
         (WORKFLOW, "{mode: @@''}", "missing-field", f"{W}.mode"),
         (WORKFLOW, "{mode: @@{a: b}}", "wrong-type", f"{W}.mode"),
@@ -92,6 +138,28 @@ def test_a_schedule_may_be_null(krt: Krt) -> None:
         (PROCESS, "{on_message_error: @@{a: b}}", "wrong-type", f"{P}.on_message_error"),
         (PROCESS, "{deferrable: @@maybe}", "wrong-type", f"{P}.deferrable"),
         (PROCESS, "{deferrable: @@1}", "wrong-type", f"{P}.deferrable"),
+        (PROCESS, "{pool: @@''}", "missing-field", f"{P}.pool"),
+        (PROCESS, f"{{pool: @@{'p' * 257}}}", "invalid-pool", f"{P}.pool"),
+        (PROCESS, f"{{queue: @@{'q' * 257}}}", "invalid-queue", f"{P}.queue"),
+        (PROCESS, "{queue: @@{a: b}}", "wrong-type", f"{P}.queue"),
+        (PROCESS, f"{{executor: @@{'e' * 1001}}}", "invalid-executor", f"{P}.executor"),
+        (PROCESS, "{executor: @@[a]}", "wrong-type", f"{P}.executor"),
+        (PROCESS, "{priority_weight: @@1.5}", "wrong-type", f"{P}.priority_weight"),
+        (PROCESS, "{priority_weight: @@2147483648}", "invalid-priority-weight", f"{P}.priority_weight"),
+        (PROCESS, "{pod: @@[a]}", "wrong-type", f"{P}.pod"),
+        (PROCESS, "{pod: {@@kind: Pod}}", "unknown-field", f"{P}.pod.kind"),
+        (PROCESS, "{pod: {spec: {@@toleration: []}}}", "unknown-field", f"{P}.pod.spec.toleration"),
+        (PROCESS, "{pod: {spec: {hostNetwork: @@3}}}", "wrong-type", f"{P}.pod.spec.hostNetwork"),
+        (PROCESS, "{pod: {spec: {containers: [@@{image: i}]}}}", "invalid-pod", f"{P}.pod.spec.containers[0]"),
+        (PROCESS, "{pod: {spec: {containers: [{name: @@P}]}}}", "invalid-name", f"{P}.pod.spec.containers[0].name"),
+        (
+            PROCESS,
+            "{pod: {spec: {initContainers: [{name: p, env: @@[{name: A=B}]}]}}}",
+            "invalid-pod",
+            f"{P}.pod.spec.initContainers[0].env",
+        ),
+        (PROCESS, "{pod: {metadata: {labels: {a: @@b c}}}}", "invalid-label", f"{P}.pod.metadata.labels.a"),
+        (PROCESS, "{pod: {metadata: {annotations: {a b: @@c}}}}", "invalid-label", f"{P}.pod.metadata.annotations.a b"),
     ],
 )
 def test_what_is_wrong_in_it_is_an_error_with_its_place(
@@ -106,13 +174,82 @@ def test_what_is_wrong_in_it_is_an_error_with_its_place(
 
 def test_an_unknown_field_is_told_what_was_probably_meant(krt: Krt) -> None:
     assert "Did you mean start_timeout?" in extended(krt, PROCESS, "{startTimeout: 5}").error().remedy
-    assert "schedule and mode" in extended(krt, WORKFLOW, "{timezone: UTC}").error().remedy
+    assert "product, owner, tags, namespace and version_in_dag_id" in extended(krt, TOP, "{x: y}").error().remedy
+    assert "Did you mean tolerations?" in extended(krt, PROCESS, "{pod: {spec: {toleration: []}}}").error().remedy
+    assert "Did you mean Europe/Madrid?" in extended(krt, WORKFLOW, "{timezone: madrid}").error().remedy
 
 
 def test_several_errors_of_it_are_reported_together(krt: Krt) -> None:
-    changed = extended(krt, PROCESS, "{retries: x, start_timeout: 0, pool: p}")
+    changed = extended(krt, PROCESS, "{retries: x, start_timeout: 0, pol: p}")
     assert {error.code for error in changed.check().errors} == {"wrong-type", "invalid-start-timeout", "unknown-field"}
 
 
 def test_a_product_name_may_have_forty_characters(krt: Krt) -> None:
     assert extended(krt, TOP, f"{{product: {'a' * 40}}}").check().require().name == "a" * 40
+
+
+def test_what_is_said_of_all_dags_of_a_workflow_and_of_a_task_reaches_the_model(krt: Krt) -> None:
+    full = extended(krt, TOP, "{owner: me, tags: [a, 2], namespace: ns, version_in_dag_id: yes}")
+    when = "timezone: Asia/Tokyo, start_date: 2026-01-02, end_date: 2026-01-03T04:05:06Z, catchup: true"
+    full = extended(
+        full, WORKFLOW, f"{{{when}, max_active_runs: 3, messages_per_run: 5, access_control: {{Op: [can_edit]}}}}"
+    )
+    full = extended(
+        full, PROCESS, "{pool: p, queue: q, executor: e, priority_weight: -1, pod: {spec: {priority: 2, hostname: 3}}}"
+    )
+    product = full.check().require()
+    (workflow,) = product.workflows
+    task = workflow.processes[1]
+    assert (product.owner, product.tags, product.namespace, product.version_in_dag_id) == ("me", ("a", "2"), "ns", True)
+    assert workflow.timezone == "Asia/Tokyo"
+    assert str(workflow.start_date) == "2026-01-02 00:00:00"
+    assert str(workflow.end_date) == "2026-01-03 04:05:06+00:00"
+    assert (workflow.catchup, workflow.max_active_runs, workflow.messages_per_run) == (True, 3, 5)
+    assert workflow.access_control == {"Op": ("can_edit",)}
+    assert (task.pool, task.queue, task.executor, task.priority_weight) == ("p", "q", "e", -1)
+    assert task.pod == {"spec": {"priority": 2, "hostname": "3"}}
+
+
+def test_a_pod_is_plain_data_with_the_types_that_json_has(krt: Krt) -> None:
+    context = "{runAsUser: 1000, fsGroup: '7', runAsNonRoot: true}"
+    said = f"{{spec: {{securityContext: {context}, tolerations: [{{a: 1.5, b: null}}]}}}}"
+    pod = extended(krt, PROCESS, f"{{pod: {said}}}").check().require().workflows[0].processes[1].pod
+    assert pod == {
+        "spec": {
+            "securityContext": {"runAsUser": 1000, "fsGroup": "7", "runAsNonRoot": True},
+            "tolerations": [{"a": 1.5, "b": None}],
+        }
+    }
+
+
+def test_a_secret_in_the_environment_of_a_pod_is_a_warning(krt: Krt) -> None:
+    said = "{pod: {spec: {containers: [{name: process, env: [{name: DB_PASSWORD, value: hunter2}]}]}}}"
+    report = extended(krt, PROCESS, said).check()
+    assert [(w.code, w.location) for w in report.warnings] == [("secret-in-config", f"{P}.pod.spec.containers[0].env")]
+    assert "hunter2" not in str(report.warnings)
+
+
+@pytest.mark.parametrize("kind", ["V1PodSpec", "V1Container"])
+def test_the_keys_of_pods_are_those_of_the_kubernetes_client(krt: Krt, kind: str) -> None:
+    model = getattr(client, kind)
+    wrong = "{a: [b]}"  # neither text, nor a number, nor a list, nor a map of texts
+    values = {"str": "t", "int": "1", "bool": "true", "list": "[]", "dict": "{a: b}", "V1": "{}"}
+    for attribute, key in model.attribute_map.items():
+        type_ = model.openapi_types[attribute]
+        value = next(value for begin, value in values.items() if type_.startswith(begin))
+        body = f"{key}: {value}" if kind == "V1PodSpec" or key == "name" else f"name: process, {key}: {value}"
+        spec = f"{{{body}}}" if kind == "V1PodSpec" else f"{{containers: [{{{body}}}]}}"
+        assert extended(krt, PROCESS, f"{{pod: {{spec: {spec}}}}}").check().valid, key
+        if not type_.startswith("V1"):
+            spec = spec.replace(f"{key}: {value}", f"{key}: {wrong}")
+            assert not extended(krt, PROCESS, f"{{pod: {{spec: {spec}}}}}").check().valid, key
+    known = spec_keys() if kind == "V1PodSpec" else container_keys()
+    assert known == set(model.attribute_map.values())
+
+
+def spec_keys() -> set[str]:
+    return set(pod_template._SPEC.json["properties"])
+
+
+def container_keys() -> set[str]:
+    return set(pod_template._CONTAINER.json["properties"])

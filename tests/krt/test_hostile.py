@@ -61,6 +61,13 @@ def tasks(subscriptions: Callable[[int], bytes]) -> bytes:
     return HEAD + b"".join(PROCESS % (i, subscriptions(i)) for i in range(TASKS))
 
 
+def workflows(extension: bytes, count: int) -> bytes:
+    """Thousands of workflows, and the extension of each, with its number where it has a place for one."""
+    head = HEAD.partition(b"  - name")[0]
+    said = (extension % i if b"%d" in extension else extension for i in range(1, count + 1))
+    return head + b"".join(b"  - {x-airflow: %s}\n" % one for one in said)
+
+
 def repeated(piece: bytes) -> bytes:
     return piece * (MAX_BYTES // len(piece))
 
@@ -103,6 +110,21 @@ FLOODS = {
     "digits": (b"workflows: [{processes: [{replicas: " + b"9" * (MAX_BYTES - 100) + b"}]}]", "missing-field"),
     "an open quote": (b'a: "' + b"x" * (MAX_BYTES - 10), "yaml-syntax"),
     "comments": (repeated(b"#\n"), "empty-file"),
+    "schedules": (workflows(b"{schedule: 2 1 31 %d-12 5}", 20_000), "too-many-values"),
+    "time zones": (workflows(b"{timezone: z%d}", 7_000), "missing-field"),
+    "cron triggers": (
+        HEAD + b"".join(b"      - {type: trigger, config: {cron: 0 2 %d 31 6 ?}}\n" % (i % 24) for i in range(7_000)),
+        "",
+    ),
+    "pods": (
+        HEAD + b"      - {x-airflow: {pod: {spec: {containers: [{imag: x}]}, spek: y}}}\n" * 4_000,
+        "unknown-field",
+    ),
+    "roles": (
+        HEAD.replace(b"    type", b"    x-airflow: {access_control: {%s}}\n    type")
+        % b"".join(b"r%d: [x]," % i for i in range(30_000)),
+        "",
+    ),
     "documents": (repeated(b"---\n"), "empty-file"),
 }
 
@@ -229,3 +251,32 @@ def test_strange_values_in_every_field_never_raise(krt: Krt) -> None:
         for value in strange:
             text = krt.text.replace(line, f"{line.partition(':')[0]}: {value}", 1)
             assert_sound(text.encode(), PATH)
+
+
+SIGNS = (*"[]{}'\"#! a1\n", "- ", ": ", "? ", ", ", "&a ", "*a ", "<<: ", "|\n", ">\n", "---\n", "    ")
+WORDS = ("version: v1.0.0", "workflows:", "processes:", "x-airflow:", "schedule:", "pod:", "config:", "type: task")
+RANDOM = """
+import json, random, sys, time
+from pathlib import Path, PurePath
+from kai_airflow.krt import MAX_BYTES, check
+chance, pieces = random.Random(int(sys.argv[1])), json.loads(sys.argv[2])
+worst = 0.0
+for _ in range(30):
+    size = int(MAX_BYTES ** chance.random())
+    text = "".join(chance.choices(pieces, k=size // 3)).encode()[:MAX_BYTES]
+    text = chance.choice([text, chance.randbytes(size)])
+    start = time.process_time()
+    check(text, PurePath("shop/krt.yaml"))
+    worst = max(worst, time.process_time() - start)
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+print(json.dumps([worst, peak]))
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_bytes_stay_within_two_seconds_and_two_hundred_megabytes(seed: int) -> None:
+    command = [sys.executable, "-c", RANDOM, str(seed), json.dumps([*SIGNS, *WORDS])]
+    measured = subprocess.run(command, capture_output=True, check=True)
+    worst, peak = json.loads(measured.stdout)
+    assert worst < 2
+    assert peak < MEGABYTES

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 EXAMPLE = Path(__file__).parents[2] / "dags/github-trainer/krt.yaml"
 
 
-def test_the_example_of_kai_is_valid_without_warnings() -> None:
+def test_the_example_of_kai_is_valid_and_holds_a_secret_for_all_to_read() -> None:
     report = load(EXAMPLE)
-    assert (report.valid, report.errors, report.warnings) == (True, (), ())
+    assert (report.valid, report.errors) == (True, ())
+    assert [warning.code for warning in report.warnings] == ["secret-in-config"]
     product = report.require()
     (workflow,) = product.workflows
     assert (product.name, product.version, workflow.name, workflow.mode) == (

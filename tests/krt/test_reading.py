@@ -67,9 +67,25 @@ def test_aliases_work_for_values_and_keys(krt: Krt) -> None:
     assert processes[1].config == {"key": "v", "other": "key"}
 
 
-@pytest.mark.parametrize("second", ["", "\t- broken: [", "a: 1\na: 2", "!!python/name:os.system"])
-def test_of_several_documents_only_the_first_is_read(krt: Krt, second: str) -> None:
-    assert check(f"---\n{krt.text}---\n{second}\n".encode(), PATH).valid
+@pytest.mark.parametrize("second", ["", "---\n", "# nothing\n...\n", "null\n"])
+def test_an_empty_document_behind_the_first_is_none(krt: Krt, second: str) -> None:
+    assert check(f"---\n{krt.text}---\n{second}".encode(), PATH).valid
+
+
+@pytest.mark.parametrize(
+    ("second", "codes"),
+    [
+        ("a: 1\na: 2", ["second-document"]),
+        ("!!python/name:os.system x", ["second-document"]),
+        ("--- \nx", ["second-document"]),
+        ("\t- broken: [", ["yaml-syntax"]),
+    ],
+)
+def test_a_second_document_is_an_error_where_it_begins(krt: Krt, second: str, codes: list[str]) -> None:
+    report = check(f"---\n{krt.text}---\n{second}\n".encode(), PATH)
+    assert [error.code for error in report.errors] == codes
+    assert report.errors[0].line is not None
+    assert report.errors[0].line > krt.text.count("\n") + 2
 
 
 @pytest.mark.parametrize(

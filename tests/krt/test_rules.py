@@ -248,7 +248,8 @@ def test_a_task_that_subscribes_to_nothing_is_a_warning(krt: Krt) -> None:
     report = krt.change("[pack]", "[]").check()
     assert report.valid
     assert [(w.code, w.location, w.line, w.column) for w in report.warnings] == [
-        ("no-subscriptions", f"{SHIP}.subscriptions", 36, 24)
+        ("unread-messages", f"{PACK}.name", 23, 15),
+        ("no-subscriptions", f"{SHIP}.subscriptions", 36, 24),
     ]
 
 
@@ -290,7 +291,8 @@ def test_an_unknown_key_that_resembles_a_known_one_is_a_warning(krt: Krt, old: s
     assert warning.remedy == f"Did you mean {meant}?"
 
 
-def test_other_unknown_keys_are_ignored_as_kai_ignores_them(krt: Krt) -> None:
-    report = krt.change("description: A shop", "description: A shop\nx-team: {a: [1, {b: c}]}\nnotes: ok").check()
+def test_an_unknown_key_is_a_warning_unless_it_is_meant_for_others(krt: Krt) -> None:
+    others = "x-team: {a: [1, {b: c}]}\n.anchors: {a: &a b}"
+    report = krt.change("description: A shop", f"description: A shop\n{others}\nnotes: ok").check()
     assert report.valid
-    assert report.warnings == ()
+    assert [(w.code, w.location) for w in report.warnings] == [("unknown-key", "krt.notes")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
-from kai_airflow.krt.rules.workflow import processes_of
+from kai_airflow.krt.rules.workflow import PROCESS_TYPES, processes_of
 from kai_airflow.krt.wording import quoted
 
 if TYPE_CHECKING:
@@ -64,9 +64,15 @@ def _heard(draft: WorkflowDraft) -> dict[str, set[str]]:
 
 
 def _is_clear(draft: WorkflowDraft) -> bool:
-    """Whether each subscription names a process: a misspelt one would have more told of it than there is to mend."""
-    names = {_name(process) for process in processes_of(draft)}
-    return all(targets <= names for targets in _heard(draft).values())
+    """Whether all can be told of the graph: of one mistake more would be told than there is to mend."""
+    processes = list(processes_of(draft))
+    names = [_name(process) for process in processes]
+    return (
+        len(set(names)) == len(names)
+        and all(process.type.value in PROCESS_TYPES for process in processes)
+        and all(process.subscriptions.value is not None for process in processes if _is_fed(process))
+        and all(targets.issubset(names) for targets in _heard(draft).values())
+    )
 
 
 def _is_fed(process: ProcessDraft) -> bool:

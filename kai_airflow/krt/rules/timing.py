@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kai_airflow.krt import cron, schedules
+from kai_airflow.krt import cron
 from kai_airflow.krt.rules.workflow import processes_of
 from kai_airflow.krt.wording import quoted
 
@@ -37,7 +37,7 @@ def keeper(draft: WorkflowDraft) -> Keeper | None:
         if _has_schedule(draft):
             return Keeper(timed.trigger, None)
         try:
-            return Keeper(timed.trigger, _timing(timed))
+            return Keeper(timed.trigger, cron.parse(timed.cron.value or ""))
         except cron.NotKeptError:
             continue
     return None
@@ -50,7 +50,7 @@ def is_kept_by_airflow(draft: WorkflowDraft) -> Iterator[Issue]:
         if kept and timed.trigger == kept.trigger:
             continue
         try:
-            _timing(timed)
+            cron.parse(timed.cron.value or "")
         except cron.NoCronError as error:
             message = f"the trigger can't read its cron {quoted(timed.cron.value or '')}: {error.why}"
             yield timed.cron.place.issue("invalid-cron", message, error.remedy)
@@ -61,13 +61,6 @@ def is_kept_by_airflow(draft: WorkflowDraft) -> Iterator[Issue]:
             message = f"Airflow can't keep the time of {quoted(timed.trigger)}: its DAG has another schedule already"
             remedy = f"Give it a workflow of its own to have Airflow keep its time. {_ALL_THE_SAME}"
             yield timed.cron.place.issue("cron-not-kept", message, remedy)
-
-
-def _timing(timed: _Timed) -> cron.Timing:
-    timing = cron.parse(timed.cron.value or "")
-    if isinstance(timing, cron.Cron) and (reason := schedules.problem(timing.expression)):
-        raise cron.NotKeptError(f"it {reason}", "Write a time that comes.")
-    return timing
 
 
 def _timed(draft: WorkflowDraft) -> Iterator[_Timed]:
