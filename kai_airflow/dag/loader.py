@@ -30,13 +30,19 @@ def load(module_file: str, path: str) -> dict[str, DAG]:
     :raises KrtError: the KRT breaks a rule; every error of the file is in the message
     :raises DuplicateDagIdError: another KRT file has a DAG id of this one
     """
-    module = Path(module_file)
-    plan = compile_product(krt.load(module.with_suffix(""), PurePath(path)).require())
+    document = Path(module_file).with_suffix("")
+    plan = compile_product(krt.load(document, PurePath(path)).require())
     wanted = get_parsing_context().dag_id
-    if wanted is None:  # the dag-processor, whose word on whose DAG it is the tasks follow
-        root = module.parents[len(PurePath(path).parts) - 1]
+    # A task follows the dag-processor's word on whose DAG it is, and a rehearsal's KRT, which stands elsewhere, is alone.
+    if wanted is None and (root := _root(document, path)):
         Claims(root, path).take(workflow.dag_id for workflow in plan.workflows)
     return _built(plan, wanted)
+
+
+def _root(document: Path, path: str) -> Path | None:
+    """The folder of generated files, below which a document stands by its path; None for one that doesn't."""
+    parts = PurePath(path).parts
+    return document.parents[len(parts) - 1] if document.parts[-len(parts) :] == parts else None
 
 
 def load_krt(*paths: str | os.PathLike[str]) -> dict[str, DAG]:
