@@ -33,7 +33,7 @@ def load(module_file: str, path: str) -> dict[str, DAG]:
     document = Path(module_file).with_suffix("")
     plan = compile_product(krt.load(document, PurePath(path)).require())
     wanted = get_parsing_context().dag_id
-    # A task follows the dag-processor's word on whose DAG it is, and a rehearsal's KRT, which stands elsewhere, is alone.
+    # A task follows the dag-processor in whose DAG it is, and the KRT of a rehearsal, which stands elsewhere, is alone.
     if wanted is None and (root := _root(document, path)):
         Claims(root, path).take(workflow.dag_id for workflow in plan.workflows)
     return _built(plan, wanted)
