@@ -17,6 +17,7 @@ from kai_airflow.krt.schema import (
     boolean,
     costly,
     each,
+    each_or_empty_map,
     integer,
     keys_of,
     moment,
@@ -163,7 +164,9 @@ class ProcessDraft:
     ]
     secrets: Annotated[
         Field[tuple[Field[str], ...]],
-        Key("secrets", each(text), "Names of Kubernetes Secrets, whose keys become environment variables."),
+        Key(
+            "secrets", each_or_empty_map(text), "Names of Kubernetes Secrets, whose keys become environment variables."
+        ),
     ]
     subscriptions: Annotated[
         Field[tuple[Field[str], ...]],

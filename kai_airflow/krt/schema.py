@@ -143,6 +143,16 @@ def each(kind: Kind[T]) -> Kind[tuple[Field[T], ...]]:
     return Kind(convert, {"type": "array", "items": nullable(kind.json)}, kind.draft, kind.closed)
 
 
+def each_or_empty_map(kind: Kind[T]) -> Kind[tuple[Field[T], ...]]:
+    """A list of one kind, or ``{}``, which holds none either: KAI's own ``kli process add`` writes it."""
+    whole = each(kind)
+
+    def convert(node: Node, place: Place, findings: Findings) -> tuple[Field[T], ...]:
+        return () if isinstance(node, Mapping) and not node.entries else whole.read(node, place, findings)
+
+    return Kind(convert, {**whole.json, "type": ["array", "object"], "maxProperties": 0}, kind.draft, kind.closed)
+
+
 @dataclass(frozen=True, slots=True)
 class Table(Generic[T]):
     """A map of text to one kind, such as ``config``."""
