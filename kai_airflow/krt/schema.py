@@ -18,6 +18,7 @@ from kai_airflow.krt.structure import is_unusable
 from kai_airflow.krt.wording import listed, nearest, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from datetime import datetime
 
     from kai_airflow.krt.report import Issue
@@ -98,11 +99,12 @@ def record(draft: type[T], *, extension: str | None = None) -> Kind[T]:
     """A map with the keys of a draft. In an ``extension`` an unknown key is an error; elsewhere KAI ignores it."""
     keys = keys_of(draft)
     known = [key.name for key in keys.values()]
+    names = frozenset(known)
 
     def convert(node: Node, place: Place, findings: Findings) -> T:
         found = _members(node)
         _charge(len(known), place, findings)  # a list of empty maps costs far more to judge than to write
-        for name in found.keys() - set(known):
+        for name in _others(found, names):
             _report_unknown(name, known, _below(place, step_to(name), found[name]), findings, extension)
         fields = {name: _member(found, key, place, findings) for name, key in keys.items()}
         return draft(**fields)
@@ -236,7 +238,7 @@ def table_of(what: str, kinds: dict[str, Kind[Any]]) -> Kind[Table[Any]]:
 
     def convert(node: Node, place: Place, findings: Findings) -> Table[Any]:
         found = _members(node)
-        for name in found.keys() - kinds.keys():
+        for name in _others(found, kinds):
             _report_unknown(name, [*kinds], _below(place, step_to(name), found[name]), findings, what)
         known = {name: value for name, value in found.items() if name in kinds}
         places = {name: _below(place, step_to(name), value) for name, value in known.items()}
@@ -264,8 +266,15 @@ def _described(node: Node) -> str:
     return "a list" if isinstance(node, Sequence) else "a map"
 
 
+def _others(found: dict[str, Node], known: Container[str]) -> list[str]:
+    """The keys that aren't known, in the order of the text: of a flood the same ones are reported each time."""
+    return [name for name in found if name not in known]
+
+
 def _report_unknown(name: str, known: list[str], place: Place, findings: Findings, extension: str | None) -> None:
-    meant = nearest(name, known) if findings.worth_a_look() else None
+    # A key that begins like those of others isn't a misspelt key of KAI: x-name isn't meant to be a name.
+    alike = [key for key in known if extension or key.startswith(_PRIVATE) or not name.startswith(_PRIVATE)]
+    meant = nearest(name, alike) if findings.worth_a_look() else None
     if extension:
         remedy = f"Did you mean {meant}?" if meant else f"It may hold {listed(known, 'and')}."
         findings.error(place.issue("unknown-field", f"{extension} has no field {quoted(name)} here", remedy))
