@@ -18,6 +18,7 @@ from kai_airflow.krt.structure import is_unusable
 from kai_airflow.krt.wording import listed, nearest, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from kai_airflow.krt.report import Issue
@@ -104,7 +105,7 @@ def record(draft: type[T], *, extension: str | None = None) -> Kind[T]:
         findings.fields += len(known)  # a list of empty maps costs far more to judge than to write
         if findings.fields > MAX_VALUES:
             raise too_many(place.line, place.column)
-        for name in found.keys() - set(known):
+        for name in _others(found, known):
             _report_unknown(name, known, _below(place, step_to(name), found[name]), findings, extension)
         fields = {name: _member(found, key, place, findings) for name, key in keys.items()}
         return draft(**fields)
@@ -223,7 +224,7 @@ def plain_record(what: str, kinds: dict[str, Kind[Any]]) -> Kind[dict[str, Any]]
 
     def convert(node: Node, place: Place, findings: Findings) -> dict[str, Any]:
         found = _members(node)
-        for name in found.keys() - kinds.keys():
+        for name in _others(found, kinds):
             _report_unknown(name, [*kinds], _below(place, step_to(name), found[name]), findings, what)
         fields = {
             name: read(value, _below(place, step_to(name), value), findings, kinds[name].read)
@@ -254,8 +255,16 @@ def _described(node: Node) -> str:
     return "a list" if isinstance(node, Sequence) else "a map"
 
 
+def _others(found: dict[str, Node], known: Collection[str]) -> list[str]:
+    """The keys that aren't known, in the order of the text: of a flood the same ones are reported each time."""
+    names = frozenset(known)
+    return [name for name in found if name not in names]
+
+
 def _report_unknown(name: str, known: list[str], place: Place, findings: Findings, extension: str | None) -> None:
-    meant = nearest(name, known) if findings.worth_a_look() else None
+    # A key that begins like those of others isn't a misspelt key of KAI: x-name isn't meant to be a name.
+    alike = [key for key in known if extension or key.startswith(_PRIVATE) or not name.startswith(_PRIVATE)]
+    meant = nearest(name, alike) if findings.worth_a_look() else None
     if extension:
         remedy = f"Did you mean {meant}?" if meant else f"It may hold {listed(known, 'and')}."
         findings.error(place.issue("unknown-field", f"{extension} has no field {quoted(name)} here", remedy))

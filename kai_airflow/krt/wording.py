@@ -61,4 +61,5 @@ def choice(word: str, candidates: Collection[str]) -> str:
     meant = nearest(word, candidates)
     if meant is None:
         return f"Use {listed(candidates)}."
-    return f"Did you mean {meant}?" + (f" It may be {listed(candidates)}." if len(candidates) > 1 else "")
+    others = f" It may be {listed(candidates)}." if len(candidates) > 1 else ""
+    return f"Did you mean {printable(meant, _LONGEST_QUOTE)}?{others}"

@@ -61,7 +61,7 @@ def test_a_schedule_may_be_null(krt: Krt) -> None:
 @pytest.mark.parametrize(
     ("at", "extension", "code", "location"),
     [
-        (TOP, "{@@owner: me}", "unknown-field", "krt.x-airflow.owner"),
+        (TOP, "{@@owners: me}", "unknown-field", "krt.x-airflow.owners"),
         (TOP, "@@[product]", "wrong-type", "krt.x-airflow"),
         (TOP, "@@shop", "wrong-type", "krt.x-airflow"),
         (TOP, "{product: @@[a]}", "wrong-type", "krt.x-airflow.product"),
@@ -106,11 +106,11 @@ def test_what_is_wrong_in_it_is_an_error_with_its_place(
 
 def test_an_unknown_field_is_told_what_was_probably_meant(krt: Krt) -> None:
     assert "Did you mean start_timeout?" in extended(krt, PROCESS, "{startTimeout: 5}").error().remedy
-    assert "schedule and mode" in extended(krt, WORKFLOW, "{timezone: UTC}").error().remedy
+    assert "mode and access_control" in extended(krt, WORKFLOW, "{concurrency: 1}").error().remedy
 
 
 def test_several_errors_of_it_are_reported_together(krt: Krt) -> None:
-    changed = extended(krt, PROCESS, "{retries: x, start_timeout: 0, pool: p}")
+    changed = extended(krt, PROCESS, "{retries: x, start_timeout: 0, pooling: p}")
     assert {error.code for error in changed.check().errors} == {"wrong-type", "invalid-start-timeout", "unknown-field"}
 
 

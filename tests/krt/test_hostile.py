@@ -147,6 +147,19 @@ def test_messages_and_locations_stay_short_and_on_one_line(krt: Krt) -> None:
         assert str(error).isprintable()
 
 
+def test_what_is_proposed_stays_on_one_line(krt: Krt) -> None:
+    report = krt.change("name: pick", 'name: "\\tpick"').change("[pick.small]", "[pick]").check()
+    (unknown,) = [error for error in report.errors if error.code == "unknown-process"]
+    assert unknown.remedy == r"Did you mean \tpick? It may be hook or \tpick."
+    assert str(unknown).isprintable()
+
+
+def test_of_more_unknown_keys_than_are_reported_the_first_are(krt: Krt) -> None:
+    many = ", ".join(f"k{i}: 1" for i in range(3_000))
+    report = krt.change("description: A shop", f"description: A shop\nx-airflow: {{{many}}}").check()
+    assert [error.location for error in report.errors] == [f"krt.x-airflow.k{i}" for i in range(1_000)]
+
+
 def test_nesting_that_no_krt_needs_but_yaml_allows_is_read_up_to_a_limit(krt: Krt) -> None:
     assert krt.change("description: A shop", f"description: A shop\nx-own: {'[' * 50}{']' * 50}").check().valid
     deep = krt.change("description: A shop", f"description: A shop\nx-own: {'[' * 80}{']' * 80}")

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 EXAMPLE = Path(__file__).parents[2] / "dags/github-trainer/krt.yaml"
 
 
-def test_the_example_of_kai_is_valid_without_warnings() -> None:
+def test_the_example_of_kai_is_valid_and_told_of_its_secret() -> None:
     report = load(EXAMPLE)
-    assert (report.valid, report.errors, report.warnings) == (True, (), ())
+    assert (report.valid, report.errors) == (True, ())
+    assert [(warning.code, warning.location) for warning in report.warnings] == [
+        ("secret-in-config", "krt.workflows[0].processes[0].config.github_secret")
+    ]
     product = report.require()
     (workflow,) = product.workflows
     assert (product.name, product.version, workflow.name, workflow.mode) == (

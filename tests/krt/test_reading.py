@@ -67,9 +67,25 @@ def test_aliases_work_for_values_and_keys(krt: Krt) -> None:
     assert processes[1].config == {"key": "v", "other": "key"}
 
 
-@pytest.mark.parametrize("second", ["", "\t- broken: [", "a: 1\na: 2", "!!python/name:os.system"])
-def test_of_several_documents_only_the_first_is_read(krt: Krt, second: str) -> None:
+@pytest.mark.parametrize("second", ["", "# a comment", "~", "---", "...\n---\n..."])
+def test_further_documents_may_be_empty(krt: Krt, second: str) -> None:
     assert check(f"---\n{krt.text}---\n{second}\n".encode(), PATH).valid
+
+
+@pytest.mark.parametrize(
+    "second", ["@@a: 1\na: 2", "@@!!python/name:os.system", "@@text", "@@- [a]", "~\n---\n@@''", "@@a: b\n---\nc: d"]
+)
+def test_a_second_document_is_an_error_where_it_begins_because_kai_never_reads_it(krt: Krt, second: str) -> None:
+    changed = type(krt)(f"{krt.text}---\nhere\n").change("here", second)
+    error = changed.error()
+    assert (error.code, error.location) == ("second-document", "krt")
+    assert (error.line, error.column) == (changed.line, changed.column)
+
+
+def test_a_second_document_that_is_no_yaml_is_an_error_too(krt: Krt) -> None:
+    changed = type(krt)(f"{krt.text}---\nhere").change("here", "@@\t- broken: [")
+    error = changed.error()
+    assert (error.code, error.line, error.column) == ("yaml-syntax", changed.line, changed.column)
 
 
 @pytest.mark.parametrize(

@@ -245,10 +245,37 @@ def test_a_reply_from_exit_to_trigger_is_no_cycle(krt: Krt) -> None:
 
 
 def test_a_task_that_subscribes_to_nothing_is_a_warning(krt: Krt) -> None:
-    report = krt.change("[pack]", "[]").check()
+    report = krt.change("[pick.small]", "[]").change("[pack]", "[pack, pick.small]").check()
     assert report.valid
     assert [(w.code, w.location, w.line, w.column) for w in report.warnings] == [
-        ("no-subscriptions", f"{SHIP}.subscriptions", 36, 24)
+        ("no-subscriptions", f"{PACK}.subscriptions", 29, 24)
+    ]
+
+
+def test_a_process_that_no_message_reaches_is_a_warning(krt: Krt) -> None:
+    lost = ONE_LINE.format(name="lost", heard="pack.x")
+    report = type(krt)(krt.text + lost).change("[hook]", "[]").change("[pack]", "[pack, lost, hook]").check()
+    assert report.valid
+    assert [(w.code, w.location, w.line) for w in report.warnings] == [
+        ("no-subscriptions", f"{PICK}.subscriptions", 22),
+        ("unreachable-process", f"{PACK}.subscriptions", 29),
+        ("unreachable-process", f"{W}.processes[4].subscriptions", 37),
+    ]
+
+
+def test_messages_of_a_task_that_nobody_takes_are_a_warning(krt: Krt) -> None:
+    report = type(krt)(krt.text + ONE_LINE.format(name="spare", heard="hook")).check()
+    assert report.valid
+    assert [(w.code, w.location, w.line) for w in report.warnings] == [
+        ("unread-messages", f"{W}.processes[4].name", 37)
+    ]
+
+
+def test_messages_of_a_trigger_that_nobody_takes_are_a_warning(krt: Krt) -> None:
+    report = type(krt)(krt.text + HOOK_TEXT.replace("hook", "bell")).check()
+    assert report.valid
+    assert [(w.code, w.location, w.line) for w in report.warnings] == [
+        ("unread-messages", f"{W}.processes[4].name", 37)
     ]
 
 
@@ -280,6 +307,7 @@ def test_memory_of_less_than_a_byte_is_a_warning(krt: Krt) -> None:
         ("        objectStore", "        objectstore: {}\n        objectStore", "objectStore"),
         ("        nodeSelectors", "        nodeSelector: {}\n        nodeSelectors", "nodeSelectors"),
         ("description: A shop", "description: A shop\nx_airflow: {}", "x-airflow"),
+        ("description: A shop", "description: A shop\nx-airlfow: {}", "x-airflow"),
     ],
 )
 def test_an_unknown_key_that_resembles_a_known_one_is_a_warning(krt: Krt, old: str, new: str, meant: str) -> None:
@@ -290,7 +318,16 @@ def test_an_unknown_key_that_resembles_a_known_one_is_a_warning(krt: Krt, old: s
     assert warning.remedy == f"Did you mean {meant}?"
 
 
-def test_other_unknown_keys_are_ignored_as_kai_ignores_them(krt: Krt) -> None:
-    report = krt.change("description: A shop", "description: A shop\nx-team: {a: [1, {b: c}]}\nnotes: ok").check()
+def test_other_unknown_keys_are_ignored_as_kai_ignores_them_and_a_warning(krt: Krt) -> None:
+    changed = krt.change("description: A shop", "description: A shop\nnotes: @@ok")
+    report = changed.check()
     assert report.valid
-    assert report.warnings == ()
+    (warning,) = report.warnings
+    assert (warning.code, warning.location) == ("unknown-key", "krt.notes")
+    assert (warning.line, warning.column) == (changed.line, changed.column)
+
+
+@pytest.mark.parametrize("key", ["x-team", "x-name", "x-config", "x-description", ".base", ".version", "x-", "."])
+def test_keys_that_begin_like_those_of_others_are_no_misspelt_ones(krt: Krt, key: str) -> None:
+    report = krt.change("description: A shop", f"description: A shop\n{key}: {{a: [1, {{b: c}}]}}").check()
+    assert (report.valid, report.warnings) == (True, ())
