@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from pathlib import PurePath
@@ -11,7 +12,7 @@ from kai_airflow.krt import reading, rules, schema, structure
 from kai_airflow.krt.building import build
 from kai_airflow.krt.draft import ProductDraft
 from kai_airflow.krt.nodes import Node, Scalar
-from kai_airflow.krt.place import Findings, Place
+from kai_airflow.krt.place import MAX_ISSUES, Findings, Place
 from kai_airflow.krt.product_name import product_name
 from kai_airflow.krt.reading import MAX_BYTES
 from kai_airflow.krt.report import Issue, Report
@@ -90,7 +91,7 @@ def _judge(root: Node, path: PurePath, findings: Findings) -> Product | None:
         return None
     name = product_name(draft, path, findings)
     _take(rules.errors(name, draft), findings)
-    for issue in rules.warnings(draft):
+    for issue in itertools.islice(rules.warnings(draft), MAX_ISSUES):
         findings.warning(issue)
     return None if findings.errors else build(name, draft)
 

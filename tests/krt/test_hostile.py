@@ -61,6 +61,14 @@ def tasks(subscriptions: Callable[[int], bytes]) -> bytes:
     return HEAD + b"".join(PROCESS % (i, subscriptions(i)) for i in range(TASKS))
 
 
+def many_cron_triggers(count: int) -> bytes:
+    """Times that croniter searches half a century for; each is a warning, so that none is the last to be looked at."""
+    trigger = b"      - {name: t%d, type: trigger, config: {cron: '%d %d 0 31 2,4,6,9,11 *'}}\n"
+    heard = b",".join(b"t%d" % i for i in range(count))
+    triggers = b"".join(trigger % (i, i % 60, i // 60) for i in range(count))
+    return HEAD + triggers + b"      - {name: e, type: exit, subscriptions: [" + heard + b"]}\n"
+
+
 def repeated(piece: bytes) -> bytes:
     return piece * (MAX_BYTES // len(piece))
 
@@ -88,6 +96,7 @@ FLOODS = {
         b"x-airflow: {" + b",".join(b"f%d: v" % i for i in range(45_000)) + b"}",
         "unknown-field",
     ),
+    "cron triggers whose times never come": (many_cron_triggers(3_600), "missing-field"),
     "near misses": (HEAD + b"      - {" + b",".join(b"nam%d: 1" % i for i in range(45_000)) + b"}\n", ""),
     "unknown processes": (tasks(lambda i: b"q%d,r,s,t,u" % i), "not-enough-processes"),
     "cycles": (
