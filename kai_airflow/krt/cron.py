@@ -11,11 +11,24 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from kai_airflow.krt.schedules import DAYS_OF_MONTH
+from kai_airflow.krt.wording import quoted
 from kai_airflow.krt.zones import is_zone
 
-_ZONE = re.compile(r"(?:CRON_)?TZ=(\S*)\s+(.*)", re.DOTALL)
-_DURATION = re.compile(r"(\d{1,12}(?:\.\d{0,9})?|\.\d{1,9})(ns|us|µs|μs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+_ZONE = re.compile(r"(?:CRON_)?TZ=([^ ]*) (.*)", re.DOTALL)
+_DURATION = re.compile(r"(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(ns|us|µs|μs|ms|s|m|h)")
+_SECOND = 10**9  # nanoseconds, as Go counts them
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": _SECOND,
+    "m": 60 * _SECOND,
+    "h": 3600 * _SECOND,
+}
+_INT64 = 1 << 63
 _DESCRIPTORS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -27,11 +40,9 @@ _DESCRIPTORS = {
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # of months
 _LONGEST = 1000
-_LONGEST_NUMBER = 9
+_NUMBER = re.compile(r"\+?[0-9]+")
 _COARSEST = 60  # seconds: Airflow's schedules are of minutes
-_YEARS = 100 * 365 * 24 * 3600  # seconds; beyond some centuries a time can't be counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +82,22 @@ class _Field:
     low: int
     high: int
     names: tuple[str, ...] = ()
+    of_days: bool = False
 
 
 _FIELDS = (
     _Field("second", 0, 59),
     _Field("minute", 0, 59),
     _Field("hour", 0, 23),
-    _Field("day of the month", 1, 31),
+    _Field("day of the month", 1, 31, of_days=True),
     _Field("month", 1, 12, _MONTHS),
-    _Field("day of the week", 0, 6, _DAYS),
+    _Field("day of the week", 0, 6, _DAYS, of_days=True),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """``low-high/step``; ``star``: written as one."""
+    """``low-high/step``; ``star``: to be written as one."""
 
     low: int
     high: int
@@ -110,7 +122,7 @@ def parse(text: str) -> Timing:
 def _zone(text: str) -> tuple[str | None, str]:
     found = _ZONE.fullmatch(text)
     if found is None:
-        return None, text.strip()
+        return None, text
     zone = found[1] or "UTC"
     if not is_zone(zone):
         raise _no_cron("its time zone is unknown")
@@ -118,16 +130,30 @@ def _zone(text: str) -> tuple[str | None, str]:
 
 
 def _interval(text: str) -> int:
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text.removeprefix("+"):
+    negative, unsigned = text.startswith("-"), text[1:] if text.startswith(("+", "-")) else text
+    nanoseconds = _duration(unsigned)
+    if nanoseconds is None or nanoseconds >= _INT64:
         raise _no_cron("after @every comes a duration such as 90s, 10m or 1h30m")
-    seconds = int(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    seconds = 1 if negative else max(1, nanoseconds // _SECOND)  # the trigger knows no shorter interval
     if seconds < _COARSEST:
         raise NotKeptError(
-            f"it fires every {max(1, seconds)} s, and Airflow's schedules are of minutes",
+            f"it fires every {seconds} s, and Airflow's schedules are of minutes",
             "Write '@every 1m' or more to have Airflow keep the time.",
         )
-    return min(seconds, _YEARS)
+    return seconds
+
+
+def _duration(text: str) -> int | None:
+    """Nanoseconds of a duration as Go has them, without its sign; None where it is none."""
+    total, at = 0, 0
+    while at < len(text) and text != "0":
+        found = _DURATION.match(text, at)
+        if found is None:
+            return None
+        whole, fraction, unit = found[1] or "0", found[2] or found[3] or "0", _NANOSECONDS[found[4]]
+        total += int(whole) * unit + int(fraction) * unit // 10 ** len(fraction)
+        at = found.end()
+    return total if text else None
 
 
 def _expression(text: str) -> str:
@@ -153,23 +179,31 @@ def _ranges(word: str, field: _Field) -> list[_Range]:
 def _range(part: str, field: _Field) -> _Range:
     span, slash, step = part.partition("/")
     low, dash, high = span.partition("-")
-    if slash and not (step.isascii() and step.isdigit() and len(step) <= _LONGEST_NUMBER and int(step) > 0):
-        raise _no_cron(f"its {field.name} has the step '{step[:20]}'")
-    every = int(step or 1)
-    star = low in ("*", "?")
-    if star and dash:
-        raise _no_cron(f"its {field.name} can't be read")
-    first = field.low if star else _number(low, field)
-    last = _number(high, field) if dash else field.high if star or slash else first
+    every = int(step) if _NUMBER.fullmatch(step) else 0
+    if slash and not every:
+        raise _no_cron(f"its {field.name} has the step {quoted(step)}")
+    if low in ("*", "?"):  # the trigger overlooks what follows a dash there
+        return _every_value(field, every or 1)
+    first = _number(low, field)
+    last = _number(high, field) if dash else field.high if slash else first
     if first > last:
         raise _no_cron(f"its {field.name} has a range that ends before it begins")
-    return _Range(first, last, every, star) if every <= last - first else _Range(first, first)
+    return _Range(first, last, every or 1) if every <= last - first else _Range(first, first)
+
+
+def _every_value(field: _Field, step: int) -> _Range:
+    """A star. Where both fields of days are given without one, any of them is enough, for Airflow as for KAI; a star
+    with a step is none for KAI, and so mustn't be one for Airflow.
+    """
+    if step > field.high - field.low:
+        return _Range(field.low, field.low)
+    return _Range(field.low, field.high, step, star=step == 1 or not field.of_days)
 
 
 def _number(text: str, field: _Field) -> int:
     name = text.lower()
     value = field.low + field.names.index(name) if name in field.names else -1
-    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER:
+    if _NUMBER.fullmatch(text):
         value = int(text)
     if not field.low <= value <= field.high:
         raise _no_cron(f"its {field.name} is none of {field.low} to {field.high}")
@@ -190,7 +224,7 @@ def _never_comes(days: list[_Range], months: list[_Range], weekdays: list[_Range
     """Whether none of the months has one of the days. With both fields of days given, any of them is enough."""
     if not any(_is_free(part) for part in weekdays):
         return False
-    return min(_values(days)) > max(_LENGTHS[month - 1] for month in _values(months))
+    return min(_values(days)) > max(DAYS_OF_MONTH[month - 1] for month in _values(months))
 
 
 def _is_free(part: _Range) -> bool:
@@ -204,7 +238,6 @@ def _shown(ranges: list[_Range]) -> str:
 
 
 def _written(part: _Range) -> str:
-    # A star stays one: where both fields of days are given without, any of them is enough, for Airflow as for KAI.
     if part.low == part.high:
         return str(part.low)
     span = "*" if part.star else f"{part.low}-{part.high}"

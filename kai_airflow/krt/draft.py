@@ -33,7 +33,7 @@ EXTENSION = "x-airflow"
 Texts: TypeAlias = Table[str]
 
 _YEAR = 365 * 24 * 3600  # seconds; beyond some centuries a time can't be counted
-_INT32 = 1 << 31
+_INT32 = 1 << 31  # Airflow's database takes no larger numbers
 _SOME = {"minLength": 1}
 _TAG = {"minLength": 1, "maxLength": 100}
 _VERSION = {"type": "string", "pattern": f"^{forms.VERSION}$"}
@@ -85,7 +85,10 @@ class ResourcesDraft:
 class ProcessExtension:
     """A process's ``x-airflow``."""
 
-    retries: Annotated[Field[int], Key("retries", integer, "How often the task is tried again.", False, {"minimum": 0})]
+    retries: Annotated[
+        Field[int],
+        Key("retries", integer, "How often the task is tried again.", False, {"minimum": 0, "maximum": _INT32 - 1}),
+    ]
     retry_delay: Annotated[
         Field[float],
         Key("retry_delay", number, "Seconds before a retry.", False, {"minimum": 0, "maximum": _YEAR}),
@@ -208,7 +211,13 @@ class WorkflowExtension:
     ]
     max_active_runs: Annotated[
         Field[int],
-        Key("max_active_runs", integer, "How many runs may be active at once.", False, {"minimum": 1}),
+        Key(
+            "max_active_runs",
+            integer,
+            "How many runs may be active at once.",
+            False,
+            {"minimum": 1, "maximum": _INT32 - 1},
+        ),
     ]
     messages_per_run: Annotated[
         Field[int],

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 CONTINUOUS = "@continuous"
 """Airflow runs it again as soon as it has ended, one run at a time."""
 _LONGEST = 250
+DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _SOME_DAY = datetime(2026, 1, 1)  # noqa: DTZ001 - in whatever zone
 
 
@@ -26,9 +31,20 @@ def _cron_problem(expression: str) -> str | None:
     from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
     try:
-        croniter(expression, _SOME_DAY).get_next(datetime)
+        times = croniter(expression, _SOME_DAY)
+        if _has_no_day(times.expanded) and "w" not in expression.lower():
+            return "never comes round"
+        times.get_next(datetime)
     except CroniterBadDateError:
         return "never comes round"
     except (CroniterBadCronError, ValueError, KeyError, AttributeError, OverflowError):
         return "is no cron string"
     return None
+
+
+def _has_no_day(fields: Sequence[Sequence[object]]) -> bool:
+    """Whether no month has one of the days, as 30 February. Left to itself croniter searches half a century for it."""
+    days, months, weekdays = fields[2:5]
+    numbers = [day for day in days if isinstance(day, int)]
+    longest = [DAYS_OF_MONTH[month - 1] for month in months if isinstance(month, int)]
+    return list(weekdays) == ["*"] and len(numbers) == len(days) and bool(longest) and min(numbers) > max(longest)

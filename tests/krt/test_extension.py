@@ -120,6 +120,7 @@ def test_a_schedule_may_be_null(krt: Krt) -> None:
         (WORKFLOW, "{mode: @@''}", "missing-field", f"{W}.mode"),
         (WORKFLOW, "{mode: @@{a: b}}", "wrong-type", f"{W}.mode"),
         (PROCESS, "{retries: @@-1}", "invalid-retries", f"{P}.retries"),
+        (PROCESS, "{retries: @@2147483648}", "invalid-retries", f"{P}.retries"),
         (PROCESS, "{retries: @@many}", "wrong-type", f"{P}.retries"),
         (PROCESS, "{retries: @@1.5}", "wrong-type", f"{P}.retries"),
         (PROCESS, "{start_timeout: @@0}", "invalid-start-timeout", f"{P}.start_timeout"),
