@@ -34,7 +34,13 @@ unit: $(VENV)/installed ## unit tests, and tests against a real nats-server
 chaos: $(VENV)/installed ## runs during which something is killed every second, with twenty seeds; an hour
 	KAI_AIRFLOW_CHAOS=20 $(BIN)/python -m pytest -m stack tests/stack/test_chaos.py
 
-bench: $(VENV)/installed ## what running a process costs, measured on a stack of its own; a quarter of an hour (ARGS="--json --repeat 3")
+# dag-factory is only compared with. It has a folder of its own: as a plugin of Airflow it would be imported by every part
+# of a stack that finds it. All that it needs is in requirements/dev.txt.
+$(VENV)/dag-factory: $(VENV)/installed requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade --target $@ -r requirements/bench.txt
+	@touch $@
+
+bench: $(VENV)/dag-factory ## what a process and a KRT cost, measured on a stack of its own; half an hour (ARGS="--json --repeat 3")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 stack: $(VENV)/installed ## end-to-end tests on the whole stack
@@ -49,6 +55,8 @@ proto: ## the generated code of kai_airflow/messaging/kai_nats_msg.proto
 requirements: ## the pinned requirements of development, from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra local --extra dev pyproject.toml --output-file requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-deps requirements/bench.in --output-file requirements/bench.txt
 
 clean: ## the environment and what the stack left
 	rm -rf $(VENV) .kai-airflow .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

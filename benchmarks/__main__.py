@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
+from benchmarks.compiling import Compiling
 from benchmarks.deferral import Deferral
 from benchmarks.feeding import Feeding
+from benchmarks.passing import Passing
+from benchmarks.refreshing import Refreshing
 from benchmarks.site import site
 from benchmarks.tasks import Tasks, Workflows
+from benchmarks.validating import Validating
 from kai_airflow.cli import CANNOT, INTERRUPTED
 from kai_airflow.cli.foreground import foreground
 from kai_airflow.cli.progress import reporter
 from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from benchmarks.figures import Table
     from benchmarks.site import Site
@@ -44,8 +48,15 @@ class Measurement(Protocol):
 
 REPEAT = 5
 ON_THE_STACK: dict[str, Callable[[Site], Measurement]] = {"tasks": Tasks, "workflows": Workflows, "deferral": Deferral}
-FEEDING = "feeding"
-ALL = (*ON_THE_STACK, FEEDING)
+OF_THE_LANGUAGE: dict[str, Callable[[Path], Measurement]] = {
+    "compiling": Compiling,
+    "passing": Passing,
+    "refreshing": Refreshing,
+    "validating": Validating,
+}
+WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {"feeding": Feeding, **OF_THE_LANGUAGE}
+ALL = (*ON_THE_STACK, *WITHOUT_STACK)
+GROUPS = {"language": tuple(OF_THE_LANGUAGE)}
 
 
 def main() -> int:
@@ -55,7 +66,7 @@ def main() -> int:
     try:
         with foreground(), tempfile.TemporaryDirectory(prefix="kai-airflow-benchmarks-") as folder:
             under = _circumstances(args.repeat)
-            tables = _tables(Path(folder), args.only, args.repeat, console)
+            tables = _tables(Path(folder), names(args.only), args.repeat, console)
     except KaiAirflowError as error:
         sys.stderr.write(f"benchmarks: {error}\n")
         return CANNOT
@@ -70,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repeat", type=_count, default=REPEAT, help="measurements of each figure (default %(default)s)"
     )
-    parser.add_argument("--only", nargs="+", choices=ALL, default=ALL, help="of all that is measured, only these")
+    choices = (*ALL, *GROUPS)
+    parser.add_argument("--only", nargs="+", choices=choices, default=ALL, help="of all that is measured, only these")
     parser.add_argument("--json", action="store_true", help="print JSON, with every single figure")
     return parser
 
@@ -82,23 +94,29 @@ def _count(text: str) -> int:
     return count
 
 
-def _tables(folder: Path, wanted: Sequence[str], repeat: int, console: Console) -> list[Table]:
+def names(given: Sequence[str]) -> set[str]:
+    """Of what is to be measured; a group stands for what is in it."""
+    return {name for one in given for name in GROUPS.get(one, (one,))}
+
+
+def _tables(folder: Path, wanted: Container[str], repeat: int, console: Console) -> list[Table]:
     """One measurement after the other, the stack only where it is needed."""
     tables = []
     if on_the_stack := [ON_THE_STACK[name] for name in ON_THE_STACK if name in wanted]:
         with site(folder, reporter(console)) as stage:
             tables += [_measured(kind(stage), repeat, console) for kind in on_the_stack]
-    if FEEDING in wanted:
-        tables.append(_measured(Feeding(folder), repeat, console))
+    alone = [WITHOUT_STACK[name] for name in WITHOUT_STACK if name in wanted]
+    tables += [_measured(kind(folder), repeat, console) for kind in alone]
     return tables
 
 
 def _measured(measurement: Measurement, repeat: int, console: Console) -> Table:
     title = measurement.table.title
+    times = min(repeat, measurement.table.at_most or repeat)
     console.print(f"{title}: preparing", highlight=False)
     measurement.prepare()
-    for number in range(1, repeat + 1):
-        console.print(f"{title}: {number} of {repeat}", highlight=False)
+    for number in range(1, times + 1):
+        console.print(f"{title}: {number} of {times}", highlight=False)
         measurement.measure()
     return measurement.table
 

@@ -23,15 +23,20 @@ class Unit:
         return f"{value:.{self.digits}f}"
 
 
-SECONDS, COUNT, RATIO = Unit("s", 2), Unit("", 0), Unit("times", 2)
+SECONDS, MILLISECONDS, COUNT, RATIO = Unit("s", 2), Unit("ms", 2), Unit("", 0), Unit("times", 2)
 
 
 @dataclass
 class Table:
-    """Rows and columns of figures, each of which is measured several times. ``columns``: the unit of each."""
+    """Rows and columns of figures, each of which is measured several times.
+
+    :param columns: the unit of each
+    :param at_most: how often it is measured, however often is wanted
+    """
 
     title: str
     columns: Mapping[str, Unit]
+    at_most: int | None = None
     _values: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
 
     def add(self, row: str, *figures: float) -> None:

@@ -26,11 +26,12 @@ def build(workflow: Workflow) -> DAG:
     """The DAG of a workflow. The same workflow gives the same DAG, to the byte of its serialized form."""
     dag = _dag(workflow)
     tasks = {process.name: _task(dag, workflow, process) for process in workflow.processes}
-    for position, process in enumerate(workflow.processes):
-        before = {earlier.name for earlier in workflow.processes[:position]}
+    before: set[str] = set()
+    for process in workflow.processes:
         # Where processes stream in a circle, Airflow is shown all of it but the edges that lead back.
         for upstream in before.intersection(process.upstream):
             tasks[process.name].set_upstream(tasks[upstream])
+        before.add(process.name)
     # Not before: Airflow copies a DAG's params into each of its tasks, and checks each copy against its schema.
     dag.params.update(_params(workflow))
     return dag

@@ -173,16 +173,6 @@ def test_a_failing_process_is_retried_and_its_last_lines_are_shown_without_secre
     assert SECRET not in out
 
 
-def test_a_schedule_that_airflow_cannot_follow_is_told(start_run: Callable[..., Run], tmp_path: Path) -> None:
-    file = product(tmp_path, process("exit", "exit", "test/forward", "start"))
-    file.write_text(
-        file.read_text().replace("    type: training\n", "    type: training\n    x-airflow: {schedule: x}\n")
-    )
-    code, _, err = start_run(file).end()
-    assert code == 2
-    assert "workflow 'work': x-airflow.schedule 'x'" in err
-
-
 @pytest.mark.parametrize(
     ("number", "when", "code"),
     [

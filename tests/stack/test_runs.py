@@ -138,11 +138,11 @@ def test_an_image_that_never_subscribes_fails_at_start_timeout_with_its_last_lin
 def test_what_a_krt_says_is_never_rendered(stack: Stack, api: AirflowApi) -> None:
     """P4: in every field that takes any text, a template arrives as that very text."""
     quoted = json.dumps(TEMPLATE)
-    image = f"test/{TEMPLATE}:v1"
-    add_images(stack, {image: command("echo")})
+    pod = f"{{metadata: {{annotations: {{a: {quoted}}}}}}}"
+    add_images(stack, {"test/echo:v1": command("echo")})
     text = krt(
-        process("start", "trigger", image, more=f", config: {{a: {quoted}}}"),
-        process("exit", "exit", image, "start", more=f", config: {{a: {quoted}}}"),
+        process("start", "trigger", "test/echo:v1", more=f", config: {{a: {quoted}}}"),
+        process("exit", "exit", "test/echo:v1", "start", more=f", config: {{a: {quoted}}}, x-airflow: {{pod: {pod}}}"),
         description=TEMPLATE,
         more=f"config: {{v: {quoted}}}",
     ).replace("    type: training\n", f"    type: training\n    config: {{w: {quoted}}}\n")
