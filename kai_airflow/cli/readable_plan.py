@@ -6,8 +6,8 @@ import json
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
+from kai_airflow.krt import START
 from kai_airflow.krt.sensitive import shown
-from kai_airflow.plan.compiler import START
 from kai_airflow.plan.plain import masked, zone
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ in an editor:
   - or for all of them, in VS Code's settings (with the YAML extension):
       "yaml.schemas": {"./krt.schema.json": ["krt.yaml", "*.krt.yaml"]}
 
-What the schema refuses `kai-airflow validate` refuses, too; that one sees more.
+What the schema refuses `kai-airflow validate` refuses, too, but for other spellings of numbers and booleans, such as
+yes and 1_000; and that one sees more.
 """
 
 

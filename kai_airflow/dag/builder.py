@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.plan import Process, Workflow
 
+_LONGEST_DESCRIPTION = 4000  # characters; each of a product's DAGs repeats it
 _ANYTHING = ["object", "array", "string", "number", "boolean", "null"]
 _GIVEN = ("retries", "pool", "queue", "executor", "priority_weight")
 _TIMES = ("retry_delay", "execution_timeout")
@@ -38,7 +39,7 @@ def build(workflow: Workflow) -> DAG:
 
 
 def _dag(workflow: Workflow) -> DAG:
-    description = shown(workflow.description)
+    description = shown(workflow.description[:_LONGEST_DESCRIPTION])
     return DAG(
         dag_id=workflow.dag_id,
         schedule=workflow.schedule,
@@ -73,7 +74,7 @@ def _params(workflow: Workflow) -> dict[str, Param]:
         "trigger": Param(
             only,
             type=["string", "null"],
-            enum=triggers if only else [None, *triggers],
+            enum=[None, *triggers],
             values_display={"null": "choose one"},
             description="The trigger that the request is for.",
         ),

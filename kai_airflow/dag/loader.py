@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import os
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,12 @@ from kai_airflow.errors import KaiAirflowError
 from kai_airflow.plan import compile_product
 
 if TYPE_CHECKING:
-    import os
-
     from airflow.sdk import DAG
 
     from kai_airflow.plan import Plan
+
+
+log = logging.getLogger(__name__)
 
 
 def load(module_file: str, path: str) -> dict[str, DAG]:
@@ -67,7 +70,7 @@ def load_krt(*paths: str | os.PathLike[str]) -> dict[str, DAG]:
     files: dict[str, str] = {}
     for path in paths or (".",):
         for file, shown in _files(folder, Path(path)):
-            plan = compile_product(krt.load(file, PurePath(shown)).require())
+            plan = compile_product(_required(krt.load(file, PurePath(file))))
             for dag_id in (workflow.dag_id for workflow in plan.workflows):
                 if files.setdefault(dag_id, shown) != shown:
                     raise DuplicateDagIdError(shown, dag_id, files[dag_id])
@@ -76,9 +79,16 @@ def load_krt(*paths: str | os.PathLike[str]) -> dict[str, DAG]:
     return dags
 
 
+def _required(report: krt.Report) -> krt.Product:
+    for warning in report.warnings:
+        log.warning("%s: %s", report.path, warning)
+    return report.require()
+
+
 def _files(folder: Path, path: Path) -> list[tuple[Path, str]]:
     """The KRT files that a path means, and how messages show them."""
-    found = folder / path
+    # Not resolved: a product may be named by a folder that is a link.
+    found = Path(os.path.abspath(folder / path))  # noqa: PTH100
     if not found.is_dir():
         return [(found, str(path))]
     below = krt.find(found)

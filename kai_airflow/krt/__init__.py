@@ -10,6 +10,7 @@ from kai_airflow.krt.finding import find
 from kai_airflow.krt.json_schema import json_schema
 from kai_airflow.krt.masking import mask
 from kai_airflow.krt.model import (
+    START,
     Networking,
     ObjectStore,
     Process,
@@ -21,10 +22,11 @@ from kai_airflow.krt.model import (
 )
 from kai_airflow.krt.reading import MAX_BYTES
 from kai_airflow.krt.report import Issue, KrtError, Report
-from kai_airflow.krt.sensitive import is_sensitive, shown
+from kai_airflow.krt.sensitive import is_sensitive, passwords, shown
 
 __all__ = [
     "MAX_BYTES",
+    "START",
     "Cron",
     "Every",
     "Issue",
@@ -44,5 +46,6 @@ __all__ = [
     "json_schema",
     "load",
     "mask",
+    "passwords",
     "shown",
 ]

@@ -40,7 +40,7 @@ _DESCRIPTORS = {
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_LONGEST = 1000
+_LONGEST = 200
 _NUMBER = re.compile(r"\+?[0-9]+")
 _COARSEST = 60  # seconds: Airflow's schedules are of minutes
 

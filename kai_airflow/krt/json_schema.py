@@ -1,13 +1,15 @@
 """krt.yaml as a JSON Schema, made of the drafts' keys: what editors check and explain while a KRT is written.
 
 A schema sees one value at a time, so it holds no rule that compares two: names that are taken, subscriptions to
-processes that there are, limits below requests. What it refuses the validator refuses, too.
+processes that there are, limits below requests. What it refuses the validator refuses, too, where its reader takes the
+same values for numbers and booleans: ``yes`` is true to KAI, and text to YAML 1.2.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kai_airflow.krt import pod_template
 from kai_airflow.krt.draft import NetworkingDraft, ProcessDraft, ProductDraft, WorkflowDraft
 from kai_airflow.krt.schema import definition, keys_of, nullable
 
@@ -23,6 +25,7 @@ def json_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     _define(ProductDraft, definitions, closed=False)
     whole = definitions.pop(definition(ProductDraft))
+    definitions |= pod_template.definitions()
     title = {"$schema": DIALECT, "title": "KRT", "description": "A version of a product of Konstellation KAI."}
     return {**title, **whole, "definitions": dict(sorted(definitions.items()))}
 

@@ -17,6 +17,9 @@ Scope: TypeAlias = Literal["product", "workflow"]
 Protocol: TypeAlias = Literal["HTTP", "GRPC"]
 OnMessageError: TypeAlias = Literal["fail", "continue"]
 
+START = datetime(2020, 1, 1)  # noqa: DTZ001 - in the workflow's own time zone
+"""When a schedule begins that says nothing of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subscription:

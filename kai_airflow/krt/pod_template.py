@@ -1,93 +1,66 @@
 """``x-airflow.pod``: a pod as Kubernetes writes it, of which a KRT gives what it has no words for itself.
 
-The keys of a pod's spec and of its containers are Kubernetes' own (PodSpec and Container of its API 1.36); what lies
-deeper is for Kubernetes to judge.
+Its keys and their types are Kubernetes' own, to the last one, from ``pod_fields.json``: each structure by its name in
+the Kubernetes client (API 1.36), each key with its type, and ``!`` behind one that must be there. Whoever reads a pod
+later drops what it doesn't know, so a misspelt ``runAsNonRoot`` would be gone without a word.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from kai_airflow.krt.schema import Kind, Table, boolean, each, integer, json_list, json_map, table_of, text, texts
+from kai_airflow.krt.schema import Kind, Table, anything, boolean, each, integer, table_of, text, texts
 
-_CONTAINER = table_of(
-    "a container of x-airflow.pod",
-    {
-        "args": each(text),
-        "command": each(text),
-        "env": json_list,
-        "envFrom": json_list,
-        "image": text,
-        "imagePullPolicy": text,
-        "lifecycle": json_map,
-        "livenessProbe": json_map,
-        "name": text,
-        "ports": json_list,
-        "readinessProbe": json_map,
-        "resizePolicy": json_list,
-        "resources": json_map,
-        "restartPolicy": text,
-        "restartPolicyRules": json_list,
-        "securityContext": json_map,
-        "startupProbe": json_map,
-        "stdin": boolean,
-        "stdinOnce": boolean,
-        "terminationMessagePath": text,
-        "terminationMessagePolicy": text,
-        "tty": boolean,
-        "volumeDevices": json_list,
-        "volumeMounts": json_list,
-        "workingDir": text,
-    },
-)
-_SPEC = table_of(
-    "the spec of x-airflow.pod",
-    {
-        "activeDeadlineSeconds": integer,
-        "affinity": json_map,
-        "automountServiceAccountToken": boolean,
-        "containers": each(_CONTAINER),
-        "dnsConfig": json_map,
-        "dnsPolicy": text,
-        "enableServiceLinks": boolean,
-        "ephemeralContainers": json_list,
-        "hostAliases": json_list,
-        "hostIPC": boolean,
-        "hostNetwork": boolean,
-        "hostPID": boolean,
-        "hostUsers": boolean,
-        "hostname": text,
-        "hostnameOverride": text,
-        "imagePullSecrets": json_list,
-        "initContainers": each(_CONTAINER),
-        "nodeName": text,
-        "nodeSelector": texts,
-        "os": json_map,
-        "overhead": texts,
-        "preemptionPolicy": text,
-        "priority": integer,
-        "priorityClassName": text,
-        "readinessGates": json_list,
-        "resourceClaims": json_list,
-        "resources": json_map,
-        "restartPolicy": text,
-        "runtimeClassName": text,
-        "schedulerName": text,
-        "schedulingGates": json_list,
-        "schedulingGroup": json_map,
-        "securityContext": json_map,
-        "serviceAccount": text,
-        "serviceAccountName": text,
-        "setHostnameAsFQDN": boolean,
-        "shareProcessNamespace": boolean,
-        "subdomain": text,
-        "terminationGracePeriodSeconds": integer,
-        "tolerations": json_list,
-        "topologySpreadConstraints": json_list,
-        "volumes": json_list,
-    },
-)
+_SIMPLE: dict[str, Kind[Any]] = {
+    "bool": boolean,
+    "datetime": text,
+    "dict[str, str]": texts,
+    "int": integer,
+    "object": anything,  # a number or a text
+    "str": text,
+}
+_LIST = re.compile(r"list\[(.*)\]")
+_WHAT = "this part of x-airflow.pod"
+_GIVEN = frozenset({("V1PodSpec", "containers")})
+"""What must be there, and is, without a template."""
+
+
+def definitions() -> dict[str, Any]:
+    """The JSON Schema of each structure, by its name."""
+    return {name: _structure(name).json for name in _structures()}
+
+
+@cache
+def _structures() -> dict[str, dict[str, str]]:
+    """Read when a KRT has such a template."""
+    found: dict[str, dict[str, str]] = json.loads(files(__package__).joinpath("pod_fields.json").read_bytes())
+    return found
+
+
+@cache
+def _structure(name: str) -> Kind[Table[Any]]:
+    keys = _structures()[name]
+    required = [key for key, type_ in keys.items() if type_.endswith("!") and (name, key) not in _GIVEN]
+    return table_of(_WHAT, {key: _kind(type_.removesuffix("!")) for key, type_ in keys.items()}, required)
+
+
+def _kind(type_: str) -> Kind[Any]:
+    if found := _LIST.fullmatch(type_):
+        return each(_kind(found[1]))
+    return _SIMPLE[type_] if type_ in _SIMPLE else _named(type_)
+
+
+def _named(name: str) -> Kind[Table[Any]]:
+    return Kind(
+        lambda node, place, findings: _structure(name).read(node, place, findings), {"$ref": f"#/definitions/{name}"}
+    )
+
+
 _METADATA = table_of("the metadata of x-airflow.pod", {"annotations": texts, "labels": texts})
 
-pod_template: Kind[Table[Any]] = table_of("x-airflow.pod", {"metadata": _METADATA, "spec": _SPEC})
+pod_template: Kind[Table[Any]] = table_of("x-airflow.pod", {"metadata": _METADATA, "spec": _named("V1PodSpec")})
 """``{metadata: {labels, annotations}, spec: ...}``."""

@@ -24,6 +24,7 @@ MAX_VALUES = 100_000
 """How many values a document may hold, aliases followed. A plain KRT of 1 MiB holds some 70,000."""
 MAX_DEPTH = 60
 """How deep a document may be nested, aliases followed. A KRT is 9 deep."""
+_LONG = 64  # characters; more text than fits into a file of MAX_BYTES can't make a plain document too large
 _MAX_DIRECTIVES = 50  # the parser's time grows with the square of their number
 
 _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -152,7 +153,7 @@ class _Builder:
             self._keys[-1] = None
 
     def _weigh(self, parent: Collection, node: Node) -> None:
-        size, height = (1, 1) if isinstance(node, Scalar) else (node.size, node.height)
+        size, height = (_size(node), 1) if isinstance(node, Scalar) else (node.size, node.height)
         parent.size += size
         parent.height = max(parent.height, height + 1)
         self._values += 1
@@ -160,6 +161,11 @@ class _Builder:
             raise too_many(node.line, node.column)
         if parent.height > MAX_DEPTH:
             raise _too_deep(node)
+
+
+def _size(scalar: Scalar) -> int:
+    """A long text counts as several values: an alias of it costs nothing to write, and all its length to judge."""
+    return 1 + len(scalar.text) // _LONG
 
 
 def _scalar(event: yaml.ScalarEvent) -> Scalar:

@@ -12,6 +12,7 @@ PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "
 CONTINUOUS = "@continuous"
 """Airflow runs it again as soon as it has ended, one run at a time."""
 _LONGEST = 250
+_MOST_FIELDS = 6
 DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _SOME_DAY = datetime(2026, 1, 1)  # noqa: DTZ001 - in whatever zone
 
@@ -24,7 +25,18 @@ def problem(schedule: str) -> str | None:
         return "is blank"
     if len(schedule) > _LONGEST:
         return f"has {len(schedule)} characters, of at most {_LONGEST}"
-    return _cron_problem(schedule)
+    return _form_problem(schedule.split()) or _cron_problem(schedule)
+
+
+def _form_problem(fields: Sequence[str]) -> str | None:
+    """What croniter reads and Airflow can't plan with, or not as it was meant."""
+    if len(fields) > _MOST_FIELDS:
+        return "holds a year, which Airflow can't plan with"
+    if len(fields) == _MOST_FIELDS and not fields[-1].isdecimal():
+        return "has six fields, and to Airflow the sixth is the second, on which it would fire more than once a minute"
+    if any(part[:1].lower() in ("r", "h") for field in fields for part in field.split(",")):
+        return "leaves the time to chance"
+    return None
 
 
 def _cron_problem(expression: str) -> str | None:

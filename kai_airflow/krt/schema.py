@@ -19,6 +19,7 @@ from kai_airflow.krt.wording import listed, nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Container
+    from collections.abc import Sequence as SequenceOf
     from datetime import datetime
 
     from kai_airflow.krt.report import Issue
@@ -217,23 +218,11 @@ def _data(node: Node) -> Any:
     return {name: _data(value) for name, value in members(node).items()}
 
 
-def _map_of_data(node: Node, _place: Place, _findings: Findings) -> dict[str, Any]:
-    return {name: _data(value) for name, value in _members(node).items()}
+anything: Kind[Any] = Kind(lambda node, _place, _findings: _data(node), {})
+"""Whatever JSON has."""
 
 
-def _list_of_data(node: Node, _place: Place, _findings: Findings) -> list[Any]:
-    if not isinstance(node, Sequence):
-        raise WrongTypeError("a list")
-    return [_data(item) for item in node.items]
-
-
-json_map: Kind[dict[str, Any]] = Kind(_map_of_data, {"type": "object"})
-"""A map of whatever JSON has."""
-json_list: Kind[list[Any]] = Kind(_list_of_data, {"type": "array"})
-"""A list of whatever JSON has."""
-
-
-def table_of(what: str, kinds: dict[str, Kind[Any]]) -> Kind[Table[Any]]:
+def table_of(what: str, kinds: dict[str, Kind[Any]], required: SequenceOf[str] = ()) -> Kind[Table[Any]]:
     """A map with some known keys, each of a kind of its own; another key is an error. ``what`` names it in messages."""
 
     def convert(node: Node, place: Place, findings: Findings) -> Table[Any]:
@@ -242,10 +231,18 @@ def table_of(what: str, kinds: dict[str, Kind[Any]]) -> Kind[Table[Any]]:
             _report_unknown(name, [*kinds], _below(place, step_to(name), found[name]), findings, what)
         known = {name: value for name, value in found.items() if name in kinds}
         places = {name: _below(place, step_to(name), value) for name, value in known.items()}
-        return Table({name: read(value, places[name], findings, kinds[name].read) for name, value in known.items()})
+        fields = {name: read(value, places[name], findings, kinds[name].read) for name, value in known.items()}
+        for name in required:
+            if name not in fields or fields[name].absent:
+                lacking = _below(place, step_to(name), found.get(name))
+                findings.error(
+                    lacking.issue("missing-field", f"the required field {name} is missing", f"Write {name}.")
+                )
+        return Table(fields)
 
-    properties = {name: nullable(kind.json) for name, kind in kinds.items()}
-    return Kind(convert, {"type": "object", "properties": properties, "additionalProperties": False})
+    properties = {name: kind.json if name in required else nullable(kind.json) for name, kind in kinds.items()}
+    must = {"required": list(required)} if required else {}
+    return Kind(convert, {"type": "object", "properties": properties, "additionalProperties": False, **must})
 
 
 def _members(node: Node) -> dict[str, Node]:

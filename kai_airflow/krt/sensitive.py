@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MASK = "***"
+_PRIVATE_KEY = "private key-----"
 
 _WORDS = (
     r"passw(?:or)?d|passphrase|pwd|(?<![a-z])pass(?![a-z])|secret|token(?!i[sz])|credential|bearer"
@@ -13,7 +19,8 @@ _WORDS = (
 )
 _KEY = re.compile(_WORDS, re.IGNORECASE)
 # Repetitions are bounded, so that hostile text costs time in proportion to its length.
-_ASSIGNED = re.compile(rf"(?:{_WORDS})[\w.-]{{0,64}}\\?[\"']?[ \t]{{0,8}}[:=]|private key-----", re.IGNORECASE)
+_ASSIGNED = re.compile(rf"(?:{_WORDS})[\w.-]{{0,64}}\\?[\"']?[ \t]{{0,8}}[:=]|{_PRIVATE_KEY}", re.IGNORECASE)
+_VALUE = re.compile(rf"(?:{_ASSIGNED.pattern})\s{{0,8}}([^\s;,&]{{1,200}})", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
 _LINE_BREAKS = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
@@ -37,6 +44,17 @@ def hide_assigned(text: str) -> str:
     """Text with all that follows the first ``password:`` or ``token=`` in it masked; as many lines as before."""
     found = _ASSIGNED.search(text)
     return text if found is None else f"{text[: found.end()]} {blank(text[found.end() :])}"
+
+
+def passwords(text: str) -> Iterator[str]:
+    """The passwords inside a text: of its URLs, quoted and unquoted, what it assigns, the lines of a private key."""
+    for word in _WORD.findall(text):
+        userinfo, at, _ = word.partition("://")[2].rpartition("@")
+        if at and (password := userinfo.partition(":")[2]):
+            yield from dict.fromkeys([password, unquote(password)])
+    yield from (found[1].strip("'\"") for found in _VALUE.finditer(text))
+    if _PRIVATE_KEY in text.lower():
+        yield from filter(None, map(str.strip, text.splitlines()))
 
 
 def blank(text: str) -> str:

@@ -6,12 +6,14 @@ from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 _LONGEST = 64
+_OTHERS = frozenset({"Factory", "localtime", "posixrules"})
+"""What lies beside the time zones, and is another one on each machine."""
 
 
 @lru_cache(maxsize=256)
 def is_zone(name: str) -> bool:
     """Whether there is a time zone of this name."""
-    if len(name) > _LONGEST:
+    if len(name) > _LONGEST or name in _OTHERS or name.startswith(("posix/", "right/")):
         return False
     try:
         ZoneInfo(name)

@@ -17,6 +17,8 @@ _KEYS = {
     "volumes": "name",
 }
 """Lists that are maps at heart, and what tells their entries apart."""
+_ONE_OF = frozenset({"env", "volumeMounts", "volumes"})
+"""Those whose entries are one of several kinds: of two with one name, what is said is all there is."""
 
 
 def merged(template: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,14 +33,18 @@ def _merged(key: str, template: Any, said: Any) -> Any:
     if isinstance(said, dict) and isinstance(template, dict):
         return merged(template, said)
     if isinstance(said, list) and isinstance(template, list):
-        return _merged_lists(template, said, _KEYS.get(key))
+        return _merged_lists(template, said, key)
     return said
 
 
-def _merged_lists(template: Sequence[Any], said: Sequence[Any], key: str | None) -> list[Any]:
-    others = {_identity(entry, key): entry for entry in template} if key else {}
-    first = [merged(others.pop(_identity(e, key), {}), e) if isinstance(e, dict) and key else e for e in said]
-    return [*first, *(others.values() if key else (entry for entry in template if entry not in said))]
+def _merged_lists(template: Sequence[Any], said: Sequence[Any], name: str) -> list[Any]:
+    key = _KEYS.get(name)
+    if key is None:
+        return [*said, *(entry for entry in template if entry not in said)]
+    others = {_identity(entry, key): entry for entry in template}
+    known = [others.pop(_identity(entry, key), {}) for entry in said]
+    first = said if name in _ONE_OF else [merged(under, entry) for under, entry in zip(known, said, strict=True)]
+    return [*first, *others.values()]
 
 
 def _identity(entry: Any, key: str | None) -> Any:

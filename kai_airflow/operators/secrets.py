@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk.log import mask_secret
 
-from kai_airflow.krt import is_sensitive
+from kai_airflow.krt import is_sensitive, passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,12 +43,15 @@ def _environments(pod: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The environment of each container of a pod template."""
     spec = pod.get("spec", {})
     for container in (*spec.get("containers", ()), *spec.get("initContainers", ())):
-        variables = (variable for variable in container.get("env", ()) if isinstance(variable, dict))
-        yield {str(variable.get("name")): variable.get("value") for variable in variables}
+        yield {variable["name"]: variable.get("value") for variable in container.get("env", ())}
 
 
 def _secrets(config: Mapping[str, Any]) -> Iterator[str]:
-    """The values of sensitive-looking keys, line by line: a log's lines come one at a time."""
+    """The values of sensitive-looking keys, line by line, as a log's lines come; and passwords inside other values."""
     for key, value in config.items():
-        if is_sensitive(key) and isinstance(value, str) and value.lower() not in _FLAGS:
+        if not isinstance(value, str) or value.lower() in _FLAGS:
+            continue
+        if is_sensitive(key):
             yield from filter(None, map(str.strip, value.splitlines()))
+        else:
+            yield from passwords(value)

@@ -211,7 +211,8 @@ def _leaves(path: Path, value: object) -> Iterator[tuple[Path, tuple[Any, Any]]]
 def _plain_leaves(path: Path, value: Any, shown: Any) -> Iterator[tuple[Path, tuple[Any, Any]]]:
     """Maps by their keys, lists of Kubernetes by the names of their items; ``shown`` is a text where it is masked."""
     below, below_shown = _by_key(value), _by_key(shown)
-    if below is None or below_shown is None:
+    empty = below is not None and not below and len(path) > 1  # emptyDir: {} says something, config: {} doesn't
+    if below is None or below_shown is None or empty:
         if value is not None:
             yield path, (value, shown)
         return

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     Deployments: TypeAlias = Mapping[tuple[str, str], names.Deployment]
 
 
-START = datetime(2020, 1, 1)  # noqa: DTZ001 - in the workflow's own time zone
-"""When a schedule begins that says nothing of it."""
-
-
 def compile_product(product: krt.Product) -> model.Plan:
     """The plan of a valid product."""
     names_of = [(workflow.name, process.name) for workflow in product.workflows for process in workflow.processes]
@@ -81,7 +77,7 @@ def _schedule(workflow: krt.Workflow) -> str | timedelta | None:
 
 def _start(workflow: krt.Workflow) -> datetime:
     """In the time zone of the schedule, which a trigger's cron may name itself; Airflow takes it from here."""
-    start = _in_zone(workflow.start_date or START, workflow)
+    start = _in_zone(workflow.start_date or krt.START, workflow)
     zone = workflow.timing.timezone if isinstance(workflow.timing, krt.Cron) else None
     return start.astimezone(ZoneInfo(zone)) if zone else start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -130,6 +131,19 @@ def test_what_the_extension_says_of_a_workflow_is_the_dags() -> None:
     assert timetable["__var"]["timezone"] == "Europe/Madrid"
 
 
+def test_a_long_description_is_cut_since_every_dag_repeats_it() -> None:
+    found = built(EXAMPLE.read_text().replace("Training workflow", "word " * 10_000))
+    assert len(found.description or "") == 4000
+    assert len(found.doc_md or "") < 10_000
+
+
+@pytest.mark.parametrize("conf", [{}, {"trigger": None}, {"payload": [1, None], "trigger": "github-trigger"}])
+def test_a_conf_that_says_less_is_valid(dag: DAG, conf: dict[str, object]) -> None:
+    params = copy.deepcopy(dag.params)
+    params.update(conf)
+    params.validate()
+
+
 def test_who_may_do_what_is_the_dags() -> None:
     # Airflow means to leave it to its auth managers some day; until then it is where they look.
     with pytest.warns(RemovedInAirflow4Warning):
@@ -179,7 +193,7 @@ def test_the_trigger_form_asks_for_payload_and_trigger(dag: DAG) -> None:
         "trigger": "github-trigger",
         "request_id": None,
     }
-    assert params["trigger"].schema["enum"] == ["github-trigger"]
+    assert params["trigger"].schema["enum"] == [None, "github-trigger"]
     assert all(param.description for param in params.values())
 
 

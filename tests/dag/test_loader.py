@@ -181,6 +181,13 @@ def test_a_product_is_named_by_its_folder_there_too(tmp_path: Path) -> None:
     assert dags(module(tmp_path, f"{OWN}load_krt('market/krt.yaml')\n")) == {"market.sell", "market.buy"}
 
 
+@pytest.mark.parametrize("call", ["'krt.yaml'", ""])
+def test_a_product_is_named_by_the_folder_of_the_module_where_the_krt_lies_there(tmp_path: Path, call: str) -> None:
+    (tmp_path / "market").mkdir()
+    (tmp_path / "market/krt.yaml").write_text(KRT.replace("x-airflow: {product: shop}\n", ""))
+    assert dags(module(tmp_path / "market", f"{OWN}load_krt({call})\n")) == {"market.sell", "market.buy"}
+
+
 def test_two_files_with_one_dag_id_are_an_error_that_names_both(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.krt.yaml").write_text(KRT)

@@ -156,7 +156,8 @@ def test_the_schema_refuses_what_a_schema_can(example: Example) -> None:
 
 
 def test_an_editor_is_told_what_each_key_is_for() -> None:
-    for name, definition in [("KRT", json_schema()), *json_schema()["definitions"].items()]:
+    own = [(name, found) for name, found in json_schema()["definitions"].items() if "V1" not in name]
+    for name, definition in [("KRT", json_schema()), *own]:
         for key, schema in definition["properties"].items():
             assert schema.get("description"), f"{name}.{key}"
 

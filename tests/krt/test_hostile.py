@@ -125,6 +125,28 @@ FLOODS = {
         % b"".join(b"r%d: [x]," % i for i in range(30_000)),
         "",
     ),
+    "a long text of many names": (
+        b"x: &c {k: 'x://a @"
+        + b" a" * 250_000
+        + b"'}\n"
+        + HEAD
+        + b"".join(b"      - {name: p%d, type: exit, config: *c}\n" % i for i in range(300)),
+        "too-many-values",
+    ),
+    "a long channel of many processes": (
+        b"x: &c p."
+        + b"a" * 500_000
+        + b".\n"
+        + HEAD
+        + b"".join(b"      - {name: p%d, type: exit, subscriptions: [*c]}\n" % i for i in range(1_000)),
+        "too-many-values",
+    ),
+    "one cron of many triggers": (
+        HEAD
+        + b"      - &t {type: trigger, config: {cron: '%s* * * * * *'}}\n" % (b"*," * 95)
+        + b"      - *t\n" * 3_000,
+        "",
+    ),
     "documents": (repeated(b"---\n"), "empty-file"),
 }
 

@@ -85,6 +85,7 @@ def test_the_public_names() -> None:
         "Quantity",
         "Report",
         "Resources",
+        "START",
         "Subscription",
         "Workflow",
         "check",
@@ -93,6 +94,7 @@ def test_the_public_names() -> None:
         "json_schema",
         "load",
         "mask",
+        "passwords",
         "shown",
     ]
 

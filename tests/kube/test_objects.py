@@ -210,8 +210,9 @@ def test_a_pod_template_stands_under_what_the_krt_says_and_what_a_try_needs() ->
     assert [env for env in process["env"] if env["name"] == "KAI_APP_CONFIG_PATH"] == [
         {"name": "KAI_APP_CONFIG_PATH", "value": "/etc/kai"}
     ]
+    # Of an entry of one kind or another, the one that is needed is all there is.
     (config,) = [volume for volume in spec["volumes"] if volume["name"] == "config"]
-    assert config["secret"] == {"secretName": pod["metadata"]["name"]}
+    assert config == {"name": "config", "secret": {"secretName": pod["metadata"]["name"]}}
 
 
 def test_a_template_changes_no_other_pod() -> None:

@@ -29,13 +29,27 @@ def test_secrets_of_all_three_configs_the_services_and_nats_are_masked() -> None
         replace(WORKFLOW, version_config={"db_password": "version-secret"}, config={"token": "workflow-secret"}),
         replace(
             PROCESS,
-            config={"github_secret": "process-secret", "shown": "plain-value"},
-            pod={"spec": {"containers": [{"env": [None, {"name": "DB_PASSWORD", "value": "pod-secret"}]}]}},
+            config={
+                "github_secret": "process-secret",
+                "shown": "plain-value",
+                "url": "postgres://me:url-secret@host/db",
+                "dsn": "Server=host;Password=dsn-secret;Timeout=5",
+            },
+            pod={"spec": {"containers": [{"env": [{"name": "DB_PASSWORD", "value": "pod-secret"}, {"name": "NONE"}]}]}},
         ),
         NatsAddress("nats://user:p%40ss%2Fw@host:4222"),
         Services({"minio": {"endpoint": "minio-host", "client_password": "service-secret"}}),
     )
-    for secret in ("version-secret", "workflow-secret", "process-secret", "pod-secret", "service-secret", "p%40ss%2Fw"):
+    for secret in (
+        "version-secret",
+        "workflow-secret",
+        "process-secret",
+        "pod-secret",
+        "url-secret",
+        "dsn-secret",
+        "service-secret",
+        "p%40ss%2Fw",
+    ):
         assert secret not in masked(f"line with {secret} in it")
     assert masked("plain-value at minio-host") == "plain-value at minio-host"
 

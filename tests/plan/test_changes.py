@@ -188,12 +188,21 @@ def test_a_name_in_a_pod_that_reads_like_a_secret_is_masked_in_the_path() -> Non
 
 def test_true_is_not_one() -> None:
     def having(value: object) -> Plan:
-        pod = {"spec": {"securityContext": {"x": value}}}
+        pod = {"spec": {"containers": [{"name": "process", "livenessProbe": {"tcpSocket": {"port": value}}}]}}
         return plan(workflow(ENTRY, {**WORK, "x-airflow": {"pod": pod}}, EXIT))
 
     assert the_task(compare(having(1), having(True))).changes == (
-        Change(("pod", "spec", "securityContext", "x"), 1, True),
+        Change(("pod", "spec", "containers", "process", "livenessProbe", "tcpSocket", "port"), 1, True),
     )
+
+
+def test_an_empty_map_in_a_pod_says_something() -> None:
+    def having(volume: dict[str, object]) -> Plan:
+        pod = {"spec": {"volumes": [{"name": "cache", **volume}]}}
+        return plan(workflow(ENTRY, {**WORK, "x-airflow": {"pod": pod}}, EXIT))
+
+    (change,) = the_task(compare(having({}), having({"emptyDir": {}}))).changes
+    assert change == Change(("pod", "spec", "volumes", "cache", "emptyDir"), None, {})
 
 
 def test_tasks_and_edges_come_and_go() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 from kai_airflow.krt import forms, schedules
+from kai_airflow.krt.model import START
 from kai_airflow.krt.rules import common
 from kai_airflow.krt.schema import keys_of
 from kai_airflow.krt.wording import choice, listed, quoted
@@ -123,11 +124,12 @@ def dates(draft: WorkflowDraft) -> Iterator[Issue]:
         return
     yield from _countable(extension.start_date, "invalid-start-date")
     yield from _countable(extension.end_date, "invalid-end-date")
-    if extension.start_date.value is None or extension.end_date.value is None:
+    if extension.end_date.value is None or extension.start_date.wrong:
         return
     zone = extension.timezone.value or ""
-    if _moment(extension.end_date.value, zone) < _moment(extension.start_date.value, zone):
-        message = f"the end_date is before the start_date, on line {extension.start_date.place.line}"
+    start = extension.start_date.value or START
+    if _moment(extension.end_date.value, zone) < _moment(start, zone):
+        message = f"the end_date is before the start_date, {start:%Y-%m-%d}"
         yield extension.end_date.place.issue("invalid-end-date", message, "Write a later date, or remove one of them.")
 
 

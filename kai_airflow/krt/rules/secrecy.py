@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kai_airflow.krt.rules.pod import variables
 from kai_airflow.krt.rules.workflow import all_of, processes_of
-from kai_airflow.krt.sensitive import hide_userinfo, is_sensitive
+from kai_airflow.krt.sensitive import is_sensitive, shown
 from kai_airflow.krt.wording import quoted
 
 if TYPE_CHECKING:
@@ -17,24 +17,25 @@ if TYPE_CHECKING:
     from kai_airflow.krt.report import Issue
 
 _REMEDY = "Keep it in a Kubernetes Secret whose name stands under 'secrets': its keys become environment variables."
+_OR_REFER = "Write 'valueFrom: {secretKeyRef: ...}' instead, or use 'secrets'."
 
 
 def config_holds_no_secrets(draft: ProductDraft) -> Iterator[Issue]:
     """No key of a ``config`` looks like that of a secret, and no value holds the password of a URL."""
     for config in _configs(draft):
         for key, field in config.value.fields.items() if config.value else ():
-            if field.value and (is_sensitive(key) or hide_userinfo(field.value) != field.value):
+            if field.value and (is_sensitive(key) or shown(field.value) != field.value):
                 message = f"{quoted(key)} looks like a secret, and its value stands in this file for all to read"
                 yield field.place.issue("secret-in-config", message, _REMEDY)
 
 
 def environment_holds_no_secrets(draft: ProcessDraft) -> Iterator[Issue]:
     """No variable of the pod template that looks like a secret has its value there."""
-    for place, variable in variables(draft):
-        if isinstance(variable, dict) and variable.get("value") and is_sensitive(str(variable.get("name"))):
-            name = quoted(str(variable.get("name")))
-            message = f"the environment variable {name} looks like a secret, and its value stands here for all to read"
-            yield place.issue("secret-in-config", message, "Write 'valueFrom: {secretKeyRef: ...}', or use 'secrets'.")
+    for name, value in variables(draft):
+        if value.value and (is_sensitive(name) or shown(value.value) != value.value):
+            what = f"the environment variable {quoted(name)}"
+            message = f"{what} looks like a secret, and its value stands here for all to read"
+            yield value.place.issue("secret-in-config", message, _OR_REFER)
 
 
 def _configs(draft: ProductDraft) -> Iterator[Field[Texts]]:

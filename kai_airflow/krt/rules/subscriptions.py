@@ -53,6 +53,9 @@ def name_channels_that_can_be(draft: WorkflowDraft) -> Iterator[Issue]:
             message = f"{quoted(channel)} is no channel that a message can be sent on"
             remedy = "Name a channel without spaces, '*', '>' and empty parts, or leave out the dot."
             yield field.place.issue("invalid-channel", message, remedy, named(process, field))
+        elif len(channel) > forms.LONGEST_CHANNEL:
+            message = f"the channel has {len(channel)} characters, of at most {forms.LONGEST_CHANNEL}"
+            yield field.place.issue("invalid-channel", message, "Shorten it.", named(process, field))
 
 
 def have_no_cycle_in_batch_mode(draft: WorkflowDraft) -> Iterator[Issue]:

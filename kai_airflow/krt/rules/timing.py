@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from kai_airflow.krt import cron
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kai_airflow.krt.report import Issue
 
 KEY = "cron"
+_MOST = 200  # processes of a workflow that are looked at: to read an expression takes longer than to write one
 _ALL_THE_SAME = "The trigger stays a long-lived process, which keeps the time itself."
 
 
@@ -64,7 +66,7 @@ def is_kept_by_airflow(draft: WorkflowDraft) -> Iterator[Issue]:
 
 
 def _timed(draft: WorkflowDraft) -> Iterator[_Timed]:
-    for process in processes_of(draft):
+    for process in itertools.islice(processes_of(draft), _MOST):
         config = process.config.value.fields if process.config.value else {}
         if process.type.value == "trigger" and KEY in config and config[KEY].value is not None:
             yield _Timed(process.name.value or "", config[KEY])
