@@ -69,7 +69,7 @@ def integer(node: Node) -> int:
 
 def number(node: Node) -> float:
     """A finite number; raises WrongTypeError."""
-    written = _bare(node, "float")
+    written = _bare(node, "float", "int")
     value = float(written) if _NUMBER.fullmatch(written) else math.inf
     if math.isfinite(value):
         return value
@@ -109,11 +109,11 @@ def described(node: Scalar) -> str:
     return "text, or a number too large" if len(node.text) > _LONGEST_NUMBER else "text"
 
 
-def _bare(node: Node, tag: str) -> str:
-    """What stands there without quotes or under its own tag; nothing where it is text or much too long for a number."""
+def _bare(node: Node, *tags: str) -> str:
+    """What stands there without quotes or under one of the tags; nothing where it is text or too long for a number."""
     if (
         isinstance(node, Scalar)
-        and (node.plain or node.tag == f"{YAML_TAG}{tag}")
+        and (node.plain or node.tag in {f"{YAML_TAG}{tag}" for tag in tags})
         and len(node.text) <= _LONGEST_NUMBER
     ):
         return node.text

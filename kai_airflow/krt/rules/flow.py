@@ -68,7 +68,8 @@ def _is_clear(draft: WorkflowDraft) -> bool:
     processes = list(processes_of(draft))
     names = [_name(process) for process in processes]
     return (
-        len(set(names)) == len(names)
+        not any(field.wrong for field in draft.processes.value or ())
+        and len(set(names)) == len(names)
         and all(process.type.value in PROCESS_TYPES for process in processes)
         and all(process.subscriptions.value is not None for process in processes if _is_fed(process))
         and all(targets.issubset(names) for targets in _heard(draft).values())
