@@ -55,7 +55,7 @@ class Claims:
 
     def _write(self, folder: Path) -> None:
         """A claim is a link to nowhere: it is made whole or not at all, and tells its KRT without being opened."""
-        with contextlib.suppress(FileExistsError, PermissionError):  # who may not write here isn't the dag-processor
+        with contextlib.suppress(OSError):  # it is there; or who can't write here isn't the dag-processor
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / hashlib.sha256(self.path.encode()).hexdigest()).symlink_to(self.path)
 
@@ -79,7 +79,7 @@ class _Claim:
 def _claims(folder: Path) -> list[_Claim]:
     """All to one DAG id; what vanishes while they are looked at is no claim any more."""
     found = []
-    with contextlib.suppress(FileNotFoundError, PermissionError):
+    with contextlib.suppress(OSError):
         for file in sorted(folder.iterdir()):
             with contextlib.suppress(FileNotFoundError):
                 found.append(_Claim(file, str(file.readlink()), file.lstat().st_mtime_ns))

@@ -135,6 +135,13 @@ def test_two_versions_stand_side_by_side(generated: Generated) -> None:
     assert generated.load("b/krt.yaml") == {"shop.sell.v1.1.0", "shop.buy.v1.1.0"}
 
 
+def test_where_nothing_can_be_written_a_krt_is_loaded_all_the_same(generated: Generated) -> None:
+    """As by a command of Airflow's on a file system that is read-only: the dag-processor has judged before."""
+    generated.put("a/krt.yaml")
+    generated.claims.write_text("in the way of the folder")
+    assert generated.load("a/krt.yaml") == {"shop.sell", "shop.buy"}
+
+
 def _wait_for_the_clock_of(folder: Path) -> None:
     """Files made within one tick of the file system's clock bear one time."""
     before = folder.stat().st_ctime_ns
