@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from kai_airflow.krt.schedules import DAYS_OF_MONTH
+from kai_airflow.krt import schedules
 from kai_airflow.krt.wording import quoted
 from kai_airflow.krt.zones import is_zone
 
@@ -167,9 +167,10 @@ def _expression(text: str) -> str:
             "it fires more than once a minute, and Airflow's schedules are of minutes",
             "Write one second as the first field, such as '0 */5 * * * *', to have Airflow keep the time.",
         )
-    if _never_comes(*ranges[3:]):
-        raise NotKeptError("it never comes round", "Write a day that one of the months has.")
-    return " ".join([*map(_shown, ranges[1:]), *([str(second)] if second else [])])
+    expression = " ".join([*map(_shown, ranges[1:]), *([str(second)] if second else [])])
+    if reason := schedules.problem(expression):
+        raise NotKeptError(f"it {reason}", "Write a time that comes, such as a day that one of the months has.")
+    return expression
 
 
 def _ranges(word: str, field: _Field) -> list[_Range]:
@@ -212,19 +213,8 @@ def _number(text: str, field: _Field) -> int:
 
 def _only(ranges: list[_Range]) -> int | None:
     """The one value that they hold, if it is one."""
-    values = _values(ranges)
+    values = {value for part in ranges for value in range(part.low, part.high + 1, part.step)}
     return values.pop() if len(values) == 1 else None
-
-
-def _values(ranges: list[_Range]) -> set[int]:
-    return {value for part in ranges for value in range(part.low, part.high + 1, part.step)}
-
-
-def _never_comes(days: list[_Range], months: list[_Range], weekdays: list[_Range]) -> bool:
-    """Whether none of the months has one of the days. With both fields of days given, any of them is enough."""
-    if not any(_is_free(part) for part in weekdays):
-        return False
-    return min(_values(days)) > max(DAYS_OF_MONTH[month - 1] for month in _values(months))
 
 
 def _is_free(part: _Range) -> bool:

@@ -35,7 +35,7 @@ Texts: TypeAlias = Table[str]
 _YEAR = 365 * 24 * 3600  # seconds; beyond some centuries a time can't be counted
 _INT32 = 1 << 31  # Airflow's database takes no larger numbers
 _SOME = {"minLength": 1}
-_TAG = {"minLength": 1, "maxLength": 100}
+_TAG = {"minLength": 1, "maxLength": forms.LONGEST_TAG}
 _VERSION = {"type": "string", "pattern": f"^{forms.VERSION}$"}
 _NAME = {"pattern": f"^({forms.NAME})$", "maxLength": forms.LONGEST_NAME}
 

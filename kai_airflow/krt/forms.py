@@ -12,6 +12,7 @@ LONGEST_NAME = 20
 LONGEST_PRODUCT = 40
 LONGEST_HOST = 253
 LONGEST_LABEL = 63
+LONGEST_TAG = 100  # in Airflow's database
 LONGEST_CHANNEL = 250  # KAI's consumers are named after it, in 255 characters
 
 NAME = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"

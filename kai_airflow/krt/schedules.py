@@ -13,7 +13,7 @@ CONTINUOUS = "@continuous"
 """Airflow runs it again as soon as it has ended, one run at a time."""
 _LONGEST = 250
 _MOST_FIELDS = 6
-DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _SOME_DAY = datetime(2026, 1, 1)  # noqa: DTZ001 - in whatever zone
 
 
@@ -58,5 +58,5 @@ def _has_no_day(fields: Sequence[Sequence[object]]) -> bool:
     """Whether no month has one of the days, as 30 February. Left to itself croniter searches half a century for it."""
     days, months, weekdays = fields[2:5]
     numbers = [day for day in days if isinstance(day, int)]
-    longest = [DAYS_OF_MONTH[month - 1] for month in months if isinstance(month, int)]
+    longest = [_DAYS_OF_MONTH[month - 1] for month in months if isinstance(month, int)]
     return list(weekdays) == ["*"] and len(numbers) == len(days) and bool(longest) and min(numbers) > max(longest)

@@ -120,6 +120,12 @@ def test_an_interval_is_a_schedule() -> None:
     assert workflow.schedule == timedelta(seconds=90)
 
 
+def test_a_trigger_behind_hundreds_of_processes_is_the_schedule_too() -> None:
+    many = [process(f"t{number}", "task", "start") for number in range(300)]
+    workflow = workflow_of(*many, END, process("start", "trigger", more=CLOCK % "@daily"))
+    assert (workflow.schedule, workflow.keeper) == ("0 0 * * *", "start")
+
+
 def test_the_workflows_own_schedule_wins_and_the_trigger_is_the_one_it_is_for() -> None:
     workflow = workflow_of(
         process("start", "trigger", more=CLOCK % "* * * * * *"), END, more="    x-airflow: {schedule: '@daily'}"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.stack.krts import install_examples, krt, process
+from tests.stack.krts import install_examples, krt, problem, process, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kai_airflow.local.airflow_api import AirflowApi
     from kai_airflow.local.stack import Stack
 
@@ -27,41 +24,29 @@ def _dags(stack: Stack, api: AirflowApi) -> None:
     api.wait_for_dag(EXAMPLE, 60)
 
 
-def until(happened: Callable[[], bool], seconds: float = DEADLINE) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"not within {seconds:g} s"
-        time.sleep(0.2)
-
-
-def problem(api: AirflowApi, file: str) -> str:
-    """The import error of a file, empty where there is none."""
-    return "".join(one.text for one in api.import_errors() if file in one.file)
-
-
 def test_a_file_dropped_in_is_a_dag_within_ten_seconds(stack: Stack, api: AirflowApi) -> None:
     (stack.dags / "dropped").mkdir()
     (stack.dags / "dropped" / "krt.yaml").write_text(VALID)
-    until(lambda: api.has_dag("dropped.work"))
+    until(lambda: api.has_dag("dropped.work"), DEADLINE)
 
 
 def test_a_file_named_after_its_product_is_a_dag_too(stack: Stack, api: AirflowApi) -> None:
     (stack.dags / "named.krt.yaml").write_text(VALID)
-    until(lambda: api.has_dag("named.work"))
+    until(lambda: api.has_dag("named.work"), DEADLINE)
 
 
 def test_a_broken_file_is_an_import_error_of_its_own_until_it_is_mended(stack: Stack, api: AirflowApi) -> None:
     file = stack.dags / "broken" / "krt.yaml"
     file.parent.mkdir()
     file.write_text(VALID.replace("subscriptions: [start]", "subscriptions: [stat]"))
-    until(lambda: problem(api, "broken/krt.yaml") != "")
+    until(lambda: problem(api, "broken/krt.yaml") != "", DEADLINE)
     said = problem(api, "broken/krt.yaml")
     assert "broken/krt.yaml: 1 error\n  9:" in said
     assert "krt.workflows[0].processes[1]" in said
     assert "start" in said
     assert api.has_dag(EXAMPLE)
     file.write_text(VALID)
-    until(lambda: api.has_dag("broken.work") and not problem(api, "broken/krt.yaml"))
+    until(lambda: api.has_dag("broken.work") and not problem(api, "broken/krt.yaml"), DEADLINE)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +72,11 @@ def test_a_hostile_file_is_an_import_error_and_hides_no_neighbour(
     folder = stack.dags / f"hostile-{name}"
     folder.mkdir()
     (folder / "krt.yaml").write_bytes(content)
-    until(lambda: problem(api, f"hostile-{name}/krt.yaml") != "")
+    until(lambda: problem(api, f"hostile-{name}/krt.yaml") != "", DEADLINE)
     assert f"hostile-{name}/krt.yaml" in problem(api, f"hostile-{name}/krt.yaml")
     (stack.dags / f"beside-{name}").mkdir()
     (stack.dags / f"beside-{name}" / "krt.yaml").write_text(VALID)
-    until(lambda: api.has_dag(f"beside-{name}.work"))
+    until(lambda: api.has_dag(f"beside-{name}.work"), DEADLINE)
     shutil.rmtree(folder)
     until(lambda: not problem(api, f"hostile-{name}/krt.yaml"), 60)
 
@@ -99,7 +84,7 @@ def test_a_hostile_file_is_an_import_error_and_hides_no_neighbour(
 def test_a_removed_file_takes_its_dag_with_it(stack: Stack, api: AirflowApi) -> None:
     file = stack.dags / "removed.krt.yaml"
     file.write_text(VALID)
-    until(lambda: api.has_dag("removed.work"))
+    until(lambda: api.has_dag("removed.work"), DEADLINE)
     file.unlink()
     until(lambda: not api.has_dag("removed.work"), 60)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import datetime
 from datetime import time as clock
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.stack.krts import add_images, krt, process
+from tests.stack.krts import add_images, krt, problem, process, until
 from tests.stack.pipelines import command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kai_airflow.local.airflow_api import AirflowApi
     from kai_airflow.local.stack import Stack
 
@@ -38,18 +35,6 @@ def put(stack: Stack, path: str, text: str) -> None:
     """Drop a file into the dags folder."""
     (stack.dags / path).parent.mkdir(parents=True, exist_ok=True)
     (stack.dags / path).write_text(text)
-
-
-def until(happened: Callable[[], bool], seconds: float = SOON) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"not within {seconds:g} s"
-        time.sleep(0.2)
-
-
-def problem(api: AirflowApi, file: str) -> str:
-    """The import error of a file, empty where there is none."""
-    return "".join(one.text for one in api.import_errors() if one.file.startswith(file))
 
 
 def details(api: AirflowApi, dag_id: str) -> dict[str, Any]:
@@ -114,11 +99,11 @@ def test_a_dag_id_that_another_file_has_is_an_error_that_names_both_and_hides_ne
     put(stack, "first/krt.yaml", SIMPLE)
     api.wait_for_dag("first.work", 60)
     put(stack, "copy/krt.yaml", SIMPLE.replace("workflows:", "x-airflow: {product: first}\nworkflows:"))
-    until(lambda: problem(api, "copy/krt.yaml") != "")
+    until(lambda: problem(api, "copy/krt.yaml") != "", SOON)
     assert "copy/krt.yaml: its DAG id 'first.work' is that of first/krt.yaml, too." in problem(api, "copy/krt.yaml")
     before = api.last_parsed("first.work")
     api.parse_again("first.work")
-    until(lambda: api.last_parsed("first.work") != before)
+    until(lambda: api.last_parsed("first.work") != before, SOON)
     assert not problem(api, "first/krt.yaml")
     (stack.dags / "first/krt.yaml").unlink()
     until(lambda: not problem(api, "copy/krt.yaml"), 90)
@@ -129,7 +114,7 @@ def test_two_versions_of_a_product_stand_side_by_side(stack: Stack, api: Airflow
     versioned = SIMPLE.replace("workflows:", "x-airflow: {product: twice, version_in_dag_id: true}\nworkflows:")
     put(stack, "twice-1/krt.yaml", versioned)
     put(stack, "twice-2/krt.yaml", versioned.replace("version: v1.0.0", "version: v2.0.0"))
-    until(lambda: api.has_dag("twice.work.v1.0.0") and api.has_dag("twice.work.v2.0.0"))
+    until(lambda: api.has_dag("twice.work.v1.0.0") and api.has_dag("twice.work.v2.0.0"), SOON)
 
 
 def test_three_lines_of_python_are_the_dags_of_a_krt(stack: Stack, api: AirflowApi) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from kai_airflow.krt import forms, schedules
@@ -17,19 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from kai_airflow.krt.draft import (
-        ProcessDraft,
-        ProcessExtension,
-        ProductDraft,
-        ProductExtension,
-        WorkflowDraft,
-        WorkflowExtension,
-    )
+    from kai_airflow.krt.draft import ProcessDraft, ProductDraft, WorkflowDraft
     from kai_airflow.krt.place import Field, Place
     from kai_airflow.krt.report import Issue
     from kai_airflow.krt.schema import Key
-
-    Extension: TypeAlias = ProductExtension | WorkflowExtension | ProcessExtension
 
 ACTIONS = ("can_read", "can_edit", "can_delete")
 """What Airflow lets a role do with one DAG."""
@@ -50,7 +41,6 @@ _CODES = {
 }
 """Fields whose bounds say all there is to say."""
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000  # of what is counted in every time zone and database
-_LONGEST_TAG = 100  # in Airflow's database
 
 
 def fields_are_within_bounds(draft: ProductDraft | WorkflowDraft | ProcessDraft) -> Iterator[Issue]:
@@ -96,8 +86,8 @@ def tags(draft: ProductDraft) -> Iterator[Issue]:
     for field in _tags(draft):
         if field.value == "":
             yield field.place.issue("invalid-tag", "a tag is empty", "Write something there, or remove it.")
-        elif field.value and len(field.value) > _LONGEST_TAG:
-            message = f"a tag has {len(field.value)} characters, of at most {_LONGEST_TAG}"
+        elif field.value and len(field.value) > forms.LONGEST_TAG:
+            message = f"a tag has {len(field.value)} characters, of at most {forms.LONGEST_TAG}"
             yield field.place.issue("invalid-tag", message, "Shorten it.")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kai_airflow.krt.report import Issue
 
 KEY = "cron"
-_MOST = 200  # processes of a workflow that are looked at: to read an expression takes longer than to write one
+_MOST = 200  # triggers of a workflow whose time is looked at: to read an expression takes longer than to write one
 _ALL_THE_SAME = "The trigger stays a long-lived process, which keeps the time itself."
 
 
@@ -66,7 +66,11 @@ def is_kept_by_airflow(draft: WorkflowDraft) -> Iterator[Issue]:
 
 
 def _timed(draft: WorkflowDraft) -> Iterator[_Timed]:
-    for process in itertools.islice(processes_of(draft), _MOST):
+    return itertools.islice(_all_timed(draft), _MOST)
+
+
+def _all_timed(draft: WorkflowDraft) -> Iterator[_Timed]:
+    for process in processes_of(draft):
         config = process.config.value.fields if process.config.value else {}
         if process.type.value == "trigger" and KEY in config and config[KEY].value is not None:
             yield _Timed(process.name.value or "", config[KEY])
