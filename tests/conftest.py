@@ -218,7 +218,7 @@ class LiveWorkflow:
     programs: list[Program] = field(default_factory=list)
 
     async def prepare(self, processes: Iterable[str]) -> None:
-        await ensure_live_stream(self.connection.js, self.stream, processes)
+        await ensure_live_stream(self.connection, self.stream, processes)
         for process in processes:
             await ensure_buckets(self.connection.js, self.buckets(process).values())
 

@@ -57,6 +57,11 @@ class KrtDagBundle(BaseDagBundle):
         """Where the generated files are."""
         return self._mirror.target
 
+    @property
+    def source(self) -> Path:
+        """Where the KRT files are."""
+        return self._mirror.source
+
     def get_current_version(self) -> None:
         """None: KRT files are read as they are now."""
 

@@ -14,7 +14,7 @@ from kai_airflow.errors import KaiAirflowError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("up", "down", "logs", "demo", "init", "run", "validate", "compile", "diff", "schema", "sweep")
+COMMANDS = ("up", "down", "logs", "demo", "init", "run", "validate", "compile", "diff", "schema", "bridge", "sweep")
 FOUND_WRONG = 1  # what was looked at is wrong, or ended wrongly
 CANNOT = 2  # the command can't do what it was asked to
 INTERRUPTED = 130  # by Ctrl-C, as shells have it

@@ -63,6 +63,21 @@ class Home:
         """AIRFLOW_HOME."""
         return self.path / "airflow"
 
+    @property
+    def site(self) -> Path:
+        """Where the parts of the stack that runs here are, secrets included."""
+        return self.path / "site.json"
+
+    def runs(self) -> bool:
+        """Whether a stack runs here, or what a killed one left."""
+        if not self.site.exists():
+            return False
+        descriptor = open_lock(self)
+        try:
+            return not _try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
     def require(self) -> None:
         """Raise StackError where no stack has ever been kept here."""
         if not self.lock.exists():

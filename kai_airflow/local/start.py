@@ -9,11 +9,13 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from kai_airflow.local import airflow, cluster, nats, postgres, sweeper
+from kai_airflow.bridge.site import AirflowSite, Site
+from kai_airflow.local import airflow, bridge, cluster, nats, postgres, sweeper
 from kai_airflow.local.home import write_private
 from kai_airflow.local.keeper import Service, at_once
 from kai_airflow.local.progress import reported
 from kai_airflow.local.waiting import together, until
+from kai_airflow.messaging.connection import NatsAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +48,19 @@ class Start:
     async def parts(self) -> None:
         """Start all parts and wait until they are well. Raises StackError, PartEndedError."""
         await together(self._nats(), self._kubernetes(), self._airflow())
-        await self._sweeper()
+        write_private(self.home.site, self._site().to_json())
+        await together(self._sweeper(), self._bridge())
+
+    def _site(self) -> Site:
+        return Site(
+            folders=(self.addresses.dags,),
+            nats=NatsAddress(nats.url(self.addresses.nats, self.secrets.nats)),
+            airflow=AirflowSite(airflow.ui(self.addresses.ui), airflow.USER, self.secrets.admin),
+        )
+
+    async def _bridge(self) -> None:
+        with reported(self.progress, bridge.NAME):
+            await self._begin(Service(bridge.part(self.home, self.basis, AIRFLOW), lambda _: at_once()))
 
     async def _sweeper(self) -> None:
         ui = airflow.ui(self.addresses.ui)

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from kai_airflow.messaging.errors import NatsUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from nats.js import JetStreamContext
 
@@ -43,6 +43,15 @@ class NatsAddress:
     def servers(self) -> list[str]:
         """The addresses one by one, secrets included."""
         return [server.strip() for server in self.url.split(",")]
+
+    def as_json(self) -> dict[str, str]:
+        """For another process, secrets included."""
+        return {"url": self.url}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, str]) -> NatsAddress:
+        """Read it back."""
+        return cls(**said)
 
     def __str__(self) -> str:
         return ",".join(_shown(server) for server in self.servers)

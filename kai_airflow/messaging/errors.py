@@ -3,9 +3,14 @@
 MessagingError
 ├── NatsUnavailableError    no server there, it refuses this client, or it went away
 ├── JetStreamError          the server is there and JetStream refuses: off, full, not permitted, in conflict
+│   ├── NoStreamError           a stream that isn't there
+│   ├── StreamGoneError         a stream that was deleted and made anew
+│   └── NoConsumerError         a consumer that isn't there any more
+├── SilentError             the server doesn't say any more that it has nothing for us
 ├── BadMessageError         bytes that are not one of KAI's messages
 ├── MessageTooLargeError    a message beyond the limit even when gzipped
 ├── PayloadError            a value that a payload cannot carry unchanged
+├── OriginError             a run's conf that names messages in a way that nobody can read
 └── BrokenTryError          a try of a process that has to be made anew
     ├── ExpiredError            the messages of a run are no longer there
     ├── FedTwiceError           somebody else feeds the same try
@@ -39,6 +44,34 @@ class JetStreamError(MessagingError):
     """JetStream refuses what was asked of it; another try changes nothing until somebody has acted."""
 
 
+class NoStreamError(JetStreamError):
+    """A stream that isn't there."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"NATS: no stream {stream}. Remedy: see that `kai-airflow bridge` runs; it makes the streams.")
+
+
+class StreamGoneError(JetStreamError):
+    """A stream that was deleted and made anew: its sequences count from 1 again."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"NATS: stream {stream} was deleted and made anew.")
+
+
+class NoConsumerError(JetStreamError):
+    """A consumer that isn't there any more: it was removed, or its stream was."""
+
+    def __init__(self, stream: str, consumer: str) -> None:
+        super().__init__(f"NATS: stream {stream} has no consumer {consumer} any more.")
+
+
+class SilentError(MessagingError):
+    """A server that was asked for messages, and doesn't even say any more that there are none."""
+
+    def __init__(self, stream: str, seconds: float) -> None:
+        super().__init__(f"NATS: nothing was heard of stream {stream} for {seconds:g} s, though the connection stands.")
+
+
 class BadMessageError(MessagingError):
     """Bytes that are not one of KAI's messages."""
 
@@ -49,6 +82,13 @@ class MessageTooLargeError(MessagingError):
 
 class PayloadError(MessagingError):
     """A value that a payload cannot carry unchanged."""
+
+
+class OriginError(MessagingError):
+    """A run's conf that names messages in a way that nobody can read."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"conf: not what the bridge writes: {why}. Remedy: leave out 'sequences', or replay messages.")
 
 
 class BrokenTryError(MessagingError):

@@ -12,7 +12,10 @@ from nats.js.errors import APIError, NotFoundError
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import ExpiredError, FedTwiceError, translated
 from kai_airflow.messaging.plain import PlainRequests
-from kai_airflow.messaging.reading import SOURCE, identity, messages
+from kai_airflow.messaging.reading import SOURCE, identity, messages, stored
+from kai_airflow.messaging.streams import created
+from kai_airflow.plan import names
+from kai_airflow.plan.names import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from nats.js.api import RawStreamMsg
 
     from kai_airflow.messaging.connection import Connection
+    from kai_airflow.messaging.origin import Origin
     from kai_airflow.messaging.tries import Source, Try
 
 # What the SDKs ask for when they bind (KAI reference, section 4): the Go client refuses a consumer that differs.
@@ -29,7 +33,7 @@ ACK_WAIT_SECONDS = 22 * 60 * 60
 IDLE_SECONDS = 24 * 60 * 60
 
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
-_WRONG_LAST_SEQUENCE = 10071
+WRONG_LAST_SEQUENCE = 10071
 
 # Room for the headers that a copy carries and its original didn't, in bytes.
 _HEADERS_ROOM = 256
@@ -158,7 +162,7 @@ async def _publish(connection: Connection, stream: str, subject: str, data: byte
     try:
         ack = await connection.js.publish(subject, data, stream=stream, headers=headers)
     except APIError as error:
-        if error.err_code == _WRONG_LAST_SEQUENCE:
+        if error.err_code == WRONG_LAST_SEQUENCE:
             raise FedTwiceError(subject) from error
         raise
     return ack.seq
@@ -182,6 +186,29 @@ async def pass_on(connection: Connection, of: Try) -> None:
             last = await _publish(connection, of.stream, of.output, data, headers)
 
 
+async def hand_over(connection: Connection, of: Try, origin: Origin) -> dict[str, list[int]]:
+    """Copy a trigger's messages from KAI's stream to the run's, as what a try of the trigger published.
+
+    :returns: for each channel the sequences of the copies
+    :raises ExpiredError: KAI's stream no longer holds a message, or is another one
+    """
+    if await created(connection.js, origin.stream) != origin.created:
+        raise ExpiredError(origin.stream, origin.sequences[0])
+    channels: dict[str, list[int]] = {}
+    published = names.output_subject(Stream(origin.stream), origin.trigger)
+    with translated(f"hand over messages of {of.process!r}"):
+        for sequence in origin.sequences:
+            raw = await stored(connection, origin.stream, sequence)
+            if raw is None or not f"{raw.subject}.".startswith(f"{published}."):
+                raise ExpiredError(origin.stream, sequence)
+            channel = (raw.subject or "")[len(published) + 1 :]
+            copies = channels.setdefault(channel, [])
+            data = _fitting(connection, raw.data or b"", codec.decode(raw.data or b""))
+            headers = {EXPECTED_LAST: str(copies[-1] if copies else 0), SOURCE: str(sequence)}
+            copies.append(await _publish(connection, of.stream, of.subject(channel), data, headers))
+    return channels
+
+
 async def publish_first(connection: Connection, of: Try, message: codec.Message) -> int:
     """Publish the one output of a try that has none yet, and give its sequence; done twice, it is still one.
 
@@ -192,7 +219,7 @@ async def publish_first(connection: Connection, of: Try, message: codec.Message)
         try:
             ack = await connection.js.publish(of.output, data, stream=of.stream, headers={EXPECTED_LAST: "0"})
         except APIError as error:
-            if error.err_code != _WRONG_LAST_SEQUENCE:
+            if error.err_code != WRONG_LAST_SEQUENCE:
                 raise
             return (await connection.js.get_last_msg(of.stream, of.output)).seq or 0
     return ack.seq

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nats.js.errors import NotFoundError
+
+from kai_airflow.messaging.errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +33,20 @@ async def messages(connection: Connection, stream: str, subject: str, after: int
             return
         yield message
         after = message.seq or 0
+
+
+async def stored(connection: Connection, stream: str, sequence: int) -> RawStreamMsg | None:
+    """A message of a stream; None where it isn't there (any more). Raises MessagingError."""
+    with translated(f"read message {sequence} of stream {stream}"):
+        try:
+            return await connection.js.get_msg(stream, sequence)
+        except NotFoundError:
+            return None
+
+
+def microseconds(moment: datetime | None) -> int:
+    """Since 1970, exactly; 0 for none."""
+    return 0 if moment is None else (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def identity(request_id: str) -> str:

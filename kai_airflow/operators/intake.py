@@ -10,15 +10,19 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.connection import connect
-from kai_airflow.messaging.errors import MessageTooLargeError, PayloadError
-from kai_airflow.messaging.feed import publish_first
+from kai_airflow.messaging.errors import ExpiredError, MessageTooLargeError, OriginError, PayloadError
+from kai_airflow.messaging.feed import hand_over, publish_first
+from kai_airflow.messaging.origin import Origin, is_origin
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Manifest, Try
 from kai_airflow.operators.connections import nats_address
 from kai_airflow.operators.requests import ConfError, RunFacts, Trigger, request_of
+from kai_airflow.operators.settings import retention
 from kai_airflow.operators.xcoms import push_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow.sdk import Context
 
     from kai_airflow.messaging.connection import NatsAddress
@@ -29,9 +33,10 @@ _SCHEDULED = ("scheduled", "backfill")
 
 
 class IntakeOperator(BaseOperator):
-    """Takes the run's request and publishes it in the run's stream, as the trigger would.
+    """Takes the run's requests and publishes them in the run's stream, as the trigger would.
 
-    Without a given one, the request's id is made of the run's id: a cleared run repeats its request.
+    Those of a run that the bridge started stand in KAI's stream: its conf says where. Any other run has one, in its
+    conf or made of its schedule; without a given one, its id is made of the run's: a cleared run repeats its request.
     """
 
     # What a KRT or a message says is data: nothing here is ever rendered as a template.
@@ -46,13 +51,43 @@ class IntakeOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Publish, and leave the manifest; skip where the run's request is another trigger's."""
         self._refuse_streaming()
-        request = self._request(context)
-        if request.trigger != self.process.name:
-            raise AirflowSkipException(f"this run's request is for the trigger {request.trigger!r}")
         of = Try(self.workflow.run_stream, str(context["ti"].id), self.process.name)
+        conf = context["dag_run"].conf or {}
+        channels = self._hand_over(of, conf) if is_origin(conf) else self._take(context, of)
+        push_manifest(context, _manifest(of, channels))
+
+    def _take(self, context: Context, of: Try) -> dict[str, list[int]]:
+        """The one request that the conf holds, or the schedule makes."""
+        request = self._request(context)
+        self._require_own(request.trigger)
         sequence = self._published(of, request)
         self.log.info("request %s is message %d of %s", request.request_id, sequence, of.stream)
-        push_manifest(context, _manifest(of, sequence))
+        return {"": [sequence]}
+
+    def _hand_over(self, of: Try, conf: Mapping[str, Any]) -> dict[str, list[int]]:
+        """The requests that the conf names."""
+        try:
+            origin = Origin.from_conf(conf)
+        except OriginError as error:
+            raise AirflowFailException(str(error)) from error
+        if origin.trigger not in [trigger.name for trigger in self.workflow.triggers]:
+            raise AirflowFailException(f"conf.trigger: {self.dag_id} has no trigger {origin.trigger!r} (any more).")
+        self._require_own(origin.trigger)
+        self.log.info("%d request(s): %s of %s", len(origin.sequences), conf["sequences"], origin.stream)
+        try:
+            return asyncio.run(self._copied(nats_address(), of, origin))
+        except ExpiredError as error:
+            # The same messages would be missing the next time.
+            raise AirflowFailException(str(error)) from error
+
+    async def _copied(self, address: NatsAddress, of: Try, origin: Origin) -> dict[str, list[int]]:
+        async with connect(address, name=f"kai-airflow {self.dag_id} {self.task_id}") as connection:
+            await ensure_run_stream(connection.js, of.stream, retention())
+            return await hand_over(connection, of, origin)
+
+    def _require_own(self, trigger: str) -> None:
+        if trigger != self.process.name:
+            raise AirflowSkipException(f"this run's request is for the trigger {trigger!r}")
 
     def _refuse_streaming(self) -> None:
         if self.workflow.mode == "stream":
@@ -90,16 +125,17 @@ class IntakeOperator(BaseOperator):
             request_id=request.request_id, payload=codec.pack(request.payload), from_node=of.process
         )
         async with connect(address, name=f"kai-airflow {self.dag_id} {self.task_id}") as connection:
-            await ensure_run_stream(connection.js, of.stream)
+            await ensure_run_stream(connection.js, of.stream, retention())
             return await publish_first(connection, of, message)
 
 
-def _manifest(of: Try, sequence: int) -> Manifest:
+def _manifest(of: Try, channels: Mapping[str, Sequence[int]]) -> Manifest:
+    count = sum(map(len, channels.values()))
     return Manifest(
         stream=of.stream,
         process=of.process,
-        fed=1,
-        good=1,
+        fed=count,
+        good=count,
         bad=0,
-        channels={"": {of.id: (sequence,)}},
+        channels={name: {of.id: tuple(sequences)} for name, sequences in channels.items()},
     )

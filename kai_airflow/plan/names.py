@@ -23,6 +23,8 @@ DagId = NewType("DagId", str)
 Deployment = NewType("Deployment", str)
 
 RUNS = "RUNS"
+BRIDGE = "BRIDGE"
+DEAD_LETTERS = Stream("DEADLETTERS")
 
 LONGEST_DAG_ID = 250
 LONGEST_TAG = 100
@@ -87,6 +89,42 @@ def input_subject(stream: Stream, subscription: str) -> Subject:
 def consumer(subject: Subject, process: str) -> Consumer:
     """The durable consumer and queue group that an SDK process binds to for one of its inputs."""
     return Consumer(f"{subject.replace('.', '-')}-{process}")
+
+
+def versions_of(stream: Stream, version: str) -> re.Pattern[str]:
+    """Matches the live streams of a workflow in all its versions, of which ``stream`` is the one of ``version``."""
+    before, own, after = stream.partition(f"_{underscored(version)}_")
+    return re.compile(rf"{re.escape(before)}_v[0-9]+_[0-9]+_[0-9]+_{re.escape(after)}") if own else re.compile("(?!)")
+
+
+def bridge_subjects(stream: Stream) -> Subject:
+    """All that the bridge keeps of its own in KAI's stream: no process has a name in upper case."""
+    return Subject(f"{stream}.{BRIDGE}.>")
+
+
+def groups_subject(stream: Stream, trigger: str) -> Subject:
+    """Where it is written down which messages of a trigger share a run."""
+    return Subject(f"{stream}.{BRIDGE}.groups.{trigger}")
+
+
+def answer_subject(stream: Stream, sequence: int | str) -> Subject:
+    """Where it is written down that the run of the message with this sequence was answered; ``*`` for all."""
+    return Subject(f"{stream}.{BRIDGE}.answers.{sequence}")
+
+
+def intake_consumer(trigger: str, created: str) -> Consumer:
+    """The bridge's consumer of a trigger's messages, in the stream that was made at this moment and in no later one."""
+    return Consumer(f"{BRIDGE}-messages-{trigger}-{created}")
+
+
+def groups_consumer(trigger: str, created: str) -> Consumer:
+    """The bridge's consumer of the groups that were written down for a trigger."""
+    return Consumer(f"{BRIDGE}-groups-{trigger}-{created}")
+
+
+def dead_letter_subject(stream: Stream, created: str, sequence: int) -> Subject:
+    """Where a message that can't become a run is kept: one subject for each, so that it is there once."""
+    return Subject(f"{DEAD_LETTERS}.{stream}.{created}.{sequence}")
 
 
 def run_stream(product: str, workflow: str) -> Stream:

@@ -12,6 +12,7 @@ from nats.js.errors import KeyNotFoundError
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.errors import JetStreamError, MessagingError, NatsUnavailableError
 from kai_airflow.messaging.streams import (
+    Retention,
     ensure_buckets,
     ensure_live_stream,
     ensure_object_store,
@@ -35,7 +36,7 @@ BUCKETS = (
 
 
 async def test_a_run_stream_keeps_messages_by_age_and_size_on_disk(connection: Connection) -> None:
-    await ensure_run_stream(connection.js, RUNS, max_age_seconds=60, max_bytes=1 << 20)
+    await ensure_run_stream(connection.js, RUNS, Retention(max_age=60, max_bytes=1 << 20))
     config = (await connection.js.stream_info(RUNS)).config
     assert config.subjects == ["RUNS_shop_train.>"]
     assert (config.retention, config.storage, config.discard) == ("limits", "file", "old")
@@ -49,14 +50,14 @@ async def test_by_default_messages_stay_for_a_week_without_a_limit_of_size(conne
 
 
 async def test_a_live_stream_takes_in_each_process_and_channels_with_dots(connection: Connection) -> None:
-    await ensure_live_stream(connection.js, LIVE, ["trigger", "splitter"])
+    await ensure_live_stream(connection, LIVE, ["trigger", "splitter"])
     for subject in ("trigger", "splitter", "splitter.go", "splitter.features.hot.new"):
         await connection.js.publish(f"{LIVE}.{subject}", b"x", stream=LIVE)
     assert (await connection.js.stream_info(LIVE)).state.messages == 4
 
 
 async def test_messages_stay_though_nobody_listens_and_though_they_were_acked(connection: Connection) -> None:
-    await ensure_live_stream(connection.js, LIVE, ["trigger"])
+    await ensure_live_stream(connection, LIVE, ["trigger"])
     await connection.js.publish(f"{LIVE}.trigger", b"x")
     reader = await connection.js.pull_subscribe(f"{LIVE}.trigger", durable="reader", stream=LIVE)
     for message in await reader.fetch(1):
@@ -65,12 +66,12 @@ async def test_messages_stay_though_nobody_listens_and_though_they_were_acked(co
 
 
 async def test_a_second_call_changes_nothing(connection: Connection) -> None:
-    await ensure_run_stream(connection.js, RUNS, max_age_seconds=60)
-    await ensure_live_stream(connection.js, LIVE, ["trigger", "splitter"])
+    await ensure_run_stream(connection.js, RUNS, Retention(max_age=60))
+    await ensure_live_stream(connection, LIVE, ["trigger", "splitter"])
     changes = await connection.nc.subscribe("$JS.EVENT.ADVISORY.STREAM.>")
     await connection.nc.flush()
-    await ensure_run_stream(connection.js, RUNS, max_age_seconds=60)
-    await ensure_live_stream(connection.js, LIVE, ["splitter", "trigger"])
+    await ensure_run_stream(connection.js, RUNS, Retention(max_age=60))
+    await ensure_live_stream(connection, LIVE, ["splitter", "trigger"])
     await connection.nc.flush()
     assert changes.pending_msgs == 0
 
@@ -81,7 +82,7 @@ async def test_other_subjects_and_limits_are_mended_and_the_messages_stay(connec
     await connection.js.add_stream(name=LIVE, subjects=subjects, retention=api.RetentionPolicy.INTEREST)
     await connection.js.add_consumer(LIVE, durable_name="somebody", filter_subject=f"{LIVE}.trigger")
     await connection.js.publish(f"{LIVE}.trigger", b"x")
-    await ensure_live_stream(connection.js, LIVE, ["trigger", "splitter"], max_age_seconds=60)
+    await ensure_live_stream(connection, LIVE, ["trigger", "splitter"], Retention(max_age=60))
     info = await connection.js.stream_info(LIVE)
     assert set(info.config.subjects or ()) == {
         f"{LIVE}.{name}" for name in ("trigger", "trigger.>", "splitter", "splitter.>")
@@ -115,8 +116,8 @@ async def test_many_clients_may_make_the_same_things_at_once(start_nats: StartNa
 
     async def client(number: int) -> None:
         async with connect(url, name=f"client {number}") as own:
-            await ensure_run_stream(own.js, RUNS, max_age_seconds=60)
-            await ensure_live_stream(own.js, LIVE, ["trigger"])
+            await ensure_run_stream(own.js, RUNS, Retention(max_age=60))
+            await ensure_live_stream(own, LIVE, ["trigger"])
             await ensure_buckets(own.js, BUCKETS)
             await ensure_object_store(own.js, names.Bucket("shop_v1_0_0_models"))
             await seed_configuration(own.js, BUCKETS[0], {"key": "value"})
@@ -129,7 +130,7 @@ async def test_creators_who_disagree_both_succeed(start_nats: StartNats) -> None
 
     async def client(age: float) -> None:
         async with connect(url, name=f"client {age}") as own:
-            await ensure_run_stream(own.js, RUNS, max_age_seconds=age)
+            await ensure_run_stream(own.js, RUNS, Retention(max_age=age))
 
     await asyncio.gather(*(client(60 + number) for number in range(8)))
 
@@ -212,7 +213,7 @@ async def test_an_account_without_jetstream_is_told_so(start_nats: StartNats) ->
 async def test_a_full_store_is_an_error_with_a_remedy(start_nats: StartNats) -> None:
     async with connect(start_nats("jetstream { max_file_store: 1MB }").url, name="test") as own:
         with pytest.raises(JetStreamError, match=r"insufficient storage.*Remedy: free space"):
-            await ensure_run_stream(own.js, RUNS, max_bytes=2 << 20)
+            await ensure_run_stream(own.js, RUNS, Retention(max_bytes=2 << 20))
 
 
 async def test_no_permission_for_jetstream_is_an_error_that_names_the_subject(start_nats: StartNats) -> None:

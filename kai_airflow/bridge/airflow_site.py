@@ -1,0 +1,43 @@
+"""The one module of the bridge that imports Airflow: what Airflow's configuration says, printed as JSON.
+
+Run as a process of its own by :func:`kai_airflow.bridge.site.ask_airflow`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from airflow.configuration import conf
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+from kai_airflow.bridge.site import VARIABLES, AirflowSite, Settings, Site
+from kai_airflow.bundle import KrtDagBundle
+from kai_airflow.errors import KaiAirflowError
+from kai_airflow.operators.connections import nats_address
+from kai_airflow.operators.settings import max_queued_runs, retention
+
+
+def site() -> Site:
+    """What Airflow is configured to. Raises KaiAirflowError."""
+    manager = DagBundlesManager()  # type: ignore[no-untyped-call]
+    bundles = [one for one in manager.get_all_dag_bundles() if isinstance(one, KrtDagBundle)]
+    if not bundles:
+        raise KaiAirflowError(
+            "Airflow has no KrtDagBundle. Remedy: add one to [dag_processor] dag_bundle_config_list, "
+            "or name the folder of the KRT files with --dags."
+        )
+    url = os.environ.get(VARIABLES[0]) or conf.get("api", "base_url", fallback="")
+    return Site(
+        folders=tuple(dict.fromkeys(bundle.source for bundle in bundles)),
+        nats=nats_address(),
+        airflow=AirflowSite.of({**os.environ, VARIABLES[0]: url}),
+        settings=Settings(retention=retention(), max_queued_runs=max_queued_runs()),
+    )
+
+
+if __name__ == "__main__":
+    try:
+        print(site().to_json())  # noqa: T201 - what it is run for
+    except KaiAirflowError as error:
+        sys.exit(str(error))

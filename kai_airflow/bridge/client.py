@@ -1,0 +1,215 @@
+"""Airflow's public API, as the bridge needs it: what is there, and runs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+
+from kai_airflow.errors import KaiAirflowError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from kai_airflow.bridge.site import AirflowSite
+
+PAGE = 100  # the API's own limit
+ANSWER = 20.0  # seconds; a busy machine's API server is slow, one that is cut off never answers
+CONNECTIONS = 16  # at a time, whatever the number of workflows
+CONFLICT, NOT_FOUND, UNAUTHORIZED, FORBIDDEN = 409, 404, 401, 403
+_PASSING = frozenset({408, 425, 429, UNAUTHORIZED, FORBIDDEN})  # and all from 500 on
+
+
+class AirflowError(KaiAirflowError):
+    """Airflow refuses a request, or doesn't answer; ``status`` is the HTTP status, 0 for no answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may be gone in a while: an outage, an overload, or a permission that somebody can give."""
+        return not self.status or self.status in _PASSING or self.status >= httpx.codes.INTERNAL_SERVER_ERROR
+
+
+@dataclass(frozen=True)
+class Dag:
+    """What Airflow knows of a DAG."""
+
+    paused: bool
+    broken: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run; ``state`` is queued, running, success or failed, times are ISO 8601."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    conf: Mapping[str, Any]
+    run_after: str
+    end: str | None
+
+
+class Airflow:
+    """The API of one Airflow, for one user. Made by :func:`reaching`; all calls raise AirflowError."""
+
+    def __init__(self, site: AirflowSite, client: httpx.AsyncClient) -> None:
+        self.url = site.url
+        self._login = {"username": site.user, "password": site.password}
+        self._client = client
+        self._token = ""
+        self._renewing = asyncio.Lock()
+
+    async def dag(self, dag_id: str) -> Dag | None:
+        """A DAG that Airflow could run now; None where it doesn't know it (any more)."""
+        found = await self._find(f"/api/v2/dags/{_q(dag_id)}")
+        if found is None or found["is_stale"]:
+            return None
+        return Dag(paused=bool(found["is_paused"]), broken=bool(found["has_import_errors"]))
+
+    async def queued(self, dag_id: str) -> int:
+        """How many runs of a DAG wait to begin."""
+        answer = await self._ask("GET", f"{_runs(dag_id)}", params={"state": "queued", "limit": 1})
+        return int(answer["total_entries"])
+
+    async def start(self, dag_id: str, run_id: str, conf: Mapping[str, Any], note: str) -> None:
+        """Start a run. AirflowError with status 409: there is one with this id."""
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf), "note": note}
+        await self._ask("POST", _runs(dag_id), json=body)
+
+    async def run(self, dag_id: str, run_id: str) -> Run | None:
+        """A run as it is now, None where there is none."""
+        found = await self._find(f"{_runs(dag_id)}/{_q(run_id)}")
+        return _run(found) if found else None
+
+    async def ended(self, prefix: str, since: str) -> AsyncIterator[Run]:
+        """Runs of all DAGs whose id begins so, and that ended at or after ``since``, ISO 8601, the first first."""
+        filters = {"state": ["success", "failed"], "end_date_gte": since, "order_by": ["end_date", "id"]}
+        async for run in self._pages("~", prefix, filters):
+            yield run
+
+    async def runs(self, dag_id: str, prefix: str) -> AsyncIterator[Run]:
+        """All runs of a DAG whose id begins so, the oldest first."""
+        async for run in self._pages(dag_id, prefix, {"order_by": ["id"]}):
+            yield run
+
+    async def oldest(self, dag_id: str) -> Run | None:
+        """The oldest run of a DAG that Airflow still knows, whoever started it."""
+        answer = await self._ask("GET", _runs(dag_id), params={"limit": 1, "order_by": "run_after"})
+        return next((_run(one) for one in answer["dag_runs"]), None)
+
+    async def states(self, run: Run) -> dict[str, str | None]:
+        """The state of each task of a run."""
+        found: dict[str, str | None] = {}
+        path = f"{_runs(run.dag_id)}/{_q(run.run_id)}/taskInstances"
+        while True:
+            page = await self._ask("GET", path, params={"limit": PAGE, "offset": len(found)})
+            found |= {one["task_id"]: one["state"] for one in page["task_instances"]}
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                return found
+
+    async def state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
+        """The state of a task, None where it has none or isn't there."""
+        found = await self._find(f"{_runs(dag_id)}/{_q(run_id)}/taskInstances/{_q(task_id)}")
+        return found["state"] if found else None
+
+    async def xcom(self, run: Run, task_id: str, key: str) -> Any:
+        """What a task left under ``key``, None where it left nothing."""
+        where = f"{_runs(run.dag_id)}/{_q(run.run_id)}/taskInstances/{_q(task_id)}/xcomEntries/{_q(key)}"
+        found = await self._find(where, deserialize="true")
+        return None if found is None else found["value"]
+
+    async def _pages(self, dag_id: str, prefix: str, filters: Mapping[str, Any]) -> AsyncIterator[Run]:
+        offset = 0
+        while True:
+            asked = {**filters, "run_id_prefix_pattern": prefix, "limit": PAGE, "offset": offset}
+            page = (await self._ask("GET", _runs(dag_id), params=asked))["dag_runs"]
+            for one in page:
+                yield _run(one)
+            if len(page) < PAGE:
+                return
+            offset += PAGE
+
+    async def _find(self, path: str, **params: str) -> dict[str, Any] | None:
+        try:
+            return await self._ask("GET", path, params=params)
+        except AirflowError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
+    async def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """Ask, logged in; a token that has expired is made anew, once."""
+        for last in (False, True):
+            token = self._token or await self._renewed("")
+            answer = await self._send(method, path, headers={"Authorization": f"Bearer {token}"}, **request)
+            if answer.status_code != UNAUTHORIZED or last:
+                return _body(method, path, answer)
+            await self._renewed(token)
+        raise AssertionError("unreachable")
+
+    async def _renewed(self, old: str) -> str:
+        """A token other than the old one; of many that notice at once, one logs in."""
+        async with self._renewing:
+            if self._token == old:
+                answer = await self._send("POST", "/auth/token", json=self._login)
+                self._token = str(_body("POST", "/auth/token", answer)["access_token"])
+            return self._token
+
+    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            return await self._client.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise AirflowError(0, f"Airflow at {self.url}: {method} {path}: no answer ({error!r}).") from error
+
+
+@asynccontextmanager
+async def reaching(site: AirflowSite) -> AsyncIterator[Airflow]:
+    """The API of an Airflow; it logs in when there is something to ask."""
+    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    async with httpx.AsyncClient(base_url=site.url, timeout=ANSWER, limits=limits, trust_env=False) as client:
+        yield Airflow(site, client)
+
+
+def _body(method: str, path: str, answer: httpx.Response) -> dict[str, Any]:
+    if not answer.is_success:
+        said = answer.text[:1000]
+        raise AirflowError(
+            answer.status_code, f"Airflow: {method} {path}: {answer.status_code} {said}{_remedy(answer)}"
+        )
+    body: dict[str, Any] = (answer.json() or {}) if answer.content else {}
+    return body
+
+
+def _remedy(answer: httpx.Response) -> str:
+    if answer.status_code == UNAUTHORIZED:
+        return " Remedy: set KAI_AIRFLOW_USER and KAI_AIRFLOW_PASSWORD."
+    if answer.status_code == FORBIDDEN:
+        return " Remedy: let the user of KAI_AIRFLOW_USER read DAGs, task instances and XComs, and make runs."
+    return ""
+
+
+def _q(part: str) -> str:
+    return quote(part, safe="~")  # a run id holds colons and plus signs
+
+
+def _runs(dag_id: str) -> str:
+    return f"/api/v2/dags/{_q(dag_id)}/dagRuns"
+
+
+def _run(said: Mapping[str, Any]) -> Run:
+    return Run(
+        dag_id=said["dag_id"],
+        run_id=said["dag_run_id"],
+        state=said["state"],
+        conf=said["conf"] or {},
+        run_after=said["run_after"],
+        end=said["end_date"],
+    )

@@ -1,0 +1,143 @@
+"""What can't become a run: kept with the reason, until somebody sends it on its way again, or drops it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from nats.js.errors import APIError, NotFoundError
+
+from kai_airflow.errors import KaiAirflowError
+from kai_airflow.messaging.errors import translated
+from kai_airflow.messaging.feed import EXPECTED_LAST, WRONG_LAST_SEQUENCE
+from kai_airflow.messaging.reading import messages, stored
+from kai_airflow.plan import names
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from nats.js.api import RawStreamMsg
+
+    from kai_airflow.messaging.connection import Connection
+
+REASON = "Kai-Airflow-Reason"
+ATTEMPTS = "Kai-Airflow-Attempts"
+STREAM = "Kai-Airflow-Stream"
+CREATED = "Kai-Airflow-Stream-Created"
+SEQUENCE = "Kai-Airflow-Sequence"
+SUBJECT = "Kai-Airflow-Subject"
+
+_SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")  # a header's value is ASCII
+LONGEST_REASON = 500  # characters, in a header that every reader shows
+
+
+class NoDeadLetterError(KaiAirflowError):
+    """A dead letter that isn't there."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"no dead letter {number}. Remedy: kai-airflow deadletters list")
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that became no run: where it was, when it died, why, and how often it had been delivered."""
+
+    number: int
+    died: datetime
+    stream: str
+    created: str
+    sequence: int
+    subject: str
+    attempts: int
+    reason: str
+    data: bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, without the data."""
+        said = {**asdict(self), "died": self.died.isoformat(), "bytes": len(self.data)}
+        del said["data"]
+        return said
+
+
+async def bury(
+    connection: Connection, stream: names.Stream, created: str, sequence: int, *, reason: str, attempts: int
+) -> None:
+    """Copy a message of a stream to the dead letters; done twice, it is there once. One that has expired isn't kept."""
+    raw = await stored(connection, stream, sequence)
+    if raw is None:
+        return
+    with translated(f"keep message {sequence} of {stream} as a dead letter"):
+        headers = {
+            REASON: _line(reason)[:LONGEST_REASON],
+            ATTEMPTS: str(attempts + int((raw.headers or {}).get(ATTEMPTS, "0"))),
+            STREAM: stream,
+            CREATED: created,
+            SEQUENCE: str(sequence),
+            SUBJECT: quote(raw.subject or "", safe=_SAFE),
+            EXPECTED_LAST: "0",
+        }
+        subject = names.dead_letter_subject(stream, created, sequence)
+        try:
+            await connection.js.publish(subject, raw.data or b"", stream=names.DEAD_LETTERS, headers=headers)
+        except APIError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+
+
+async def listed(connection: Connection, stream: str | None = None) -> AsyncIterator[DeadLetter]:
+    """All dead letters, or those of one stream, the oldest first."""
+    subject = f"{names.DEAD_LETTERS}.{stream or '*'}.>"
+    with translated("read the dead letters"):
+        async for raw in messages(connection, names.DEAD_LETTERS, subject):
+            yield _dead_letter(raw)
+
+
+async def found(connection: Connection, number: int) -> DeadLetter:
+    """One of them. Raises NoDeadLetterError."""
+    raw = await stored(connection, names.DEAD_LETTERS, number)
+    if raw is None:
+        raise NoDeadLetterError(number)
+    return _dead_letter(raw)
+
+
+async def redrive(connection: Connection, letter: DeadLetter) -> int:
+    """Publish it where it was, and drop it; gives its new sequence. Cut off in between, done again it is there once.
+
+    :raises MessagingError: its stream is gone, or refuses it; it stays a dead letter
+    """
+    headers = {"Nats-Msg-Id": f"{letter.stream}.{letter.created}.{letter.sequence}", ATTEMPTS: str(letter.attempts)}
+    with translated(f"publish dead letter {letter.number} on {letter.subject}"):
+        ack = await connection.js.publish(letter.subject, letter.data, stream=letter.stream, headers=headers)
+    await drop(connection, letter)
+    return int(ack.seq)
+
+
+async def drop(connection: Connection, letter: DeadLetter) -> None:
+    """Delete it for good; one that is gone already is fine."""
+    with translated(f"drop dead letter {letter.number}"):
+        try:
+            await connection.js.delete_msg(names.DEAD_LETTERS, letter.number)
+        except NotFoundError:
+            return
+
+
+def _dead_letter(raw: RawStreamMsg) -> DeadLetter:
+    headers = raw.headers or {}
+    return DeadLetter(
+        number=raw.seq or 0,
+        died=raw.time or datetime.fromtimestamp(0, UTC),
+        stream=headers.get(STREAM, ""),
+        created=headers.get(CREATED, ""),
+        sequence=int(headers.get(SEQUENCE, "0")),
+        subject=unquote(headers.get(SUBJECT, "")),
+        attempts=int(headers.get(ATTEMPTS, "0")),
+        reason=headers.get(REASON, ""),
+        data=raw.data or b"",
+    )
+
+
+def _line(text: str) -> str:
+    """A header is one line of ASCII."""
+    return ascii(" ".join(text.split()))[1:-1]

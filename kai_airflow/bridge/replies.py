@@ -1,0 +1,272 @@
+"""The way back: when a run that the bridge started has ended, its exits' messages go to who asked, once.
+
+For each answered run there are two records in the stream of its request, on a subject of its own: one before the first
+message of the answer, and one behind the last. Who writes the first one sends; where that bridge dies, another goes on
+after a while with what isn't there yet. Each message is guarded by the last sequence of its subject, so that a bridge
+that was only away for a while can't send what another one has sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from nats.js.errors import APIError, NotFoundError
+
+from kai_airflow.messaging import codec
+from kai_airflow.messaging.codec import Message, MessageType
+from kai_airflow.messaging.errors import BadMessageError, MessageTooLargeError, OriginError, translated
+from kai_airflow.messaging.feed import EXPECTED_LAST, WRONG_LAST_SEQUENCE
+from kai_airflow.messaging.origin import Origin
+from kai_airflow.messaging.reading import messages, stored
+from kai_airflow.messaging.streams import HEADERS_ROOM, created
+from kai_airflow.messaging.tries import Manifest, Try
+from kai_airflow.plan import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nats.js.api import RawStreamMsg
+
+    from kai_airflow.bridge.client import Airflow, Run
+    from kai_airflow.messaging.connection import Connection
+    from kai_airflow.plan import Process, Workflow
+
+log = logging.getLogger(__name__)
+
+TAKEOVER = timedelta(seconds=30)  # after which an answer that was begun and not ended is another bridge's
+PART = "Kai-Airflow-Part"  # header of a reply: its run, and its number among the run's replies
+BEGUN, DONE = b"begun", b"done"
+Holder = Literal["ours", "theirs", "nobody"]
+OURS: Holder = "ours"
+THEIRS: Holder = "theirs"
+NOBODY: Holder = "nobody"
+MANIFEST = "manifest"
+FAILED = ("failed", "upstream_failed")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One message to who asked: where it goes, and what."""
+
+    subject: str
+    data: bytes
+
+
+@dataclass
+class Answers:
+    """Answers to runs of workflows, by DAG id."""
+
+    connection: Connection
+    airflow: Airflow
+    workflows: Mapping[str, Workflow] = field(default_factory=dict)
+
+    async def give(self, run: Run) -> bool:
+        """Answer an ended run; False where another bridge is at it, and may die over it.
+
+        :raises AirflowError: Airflow can't tell how it ended
+        :raises MessagingError: NATS doesn't answer, or refuses
+        """
+        workflow = self.workflows.get(run.dag_id)
+        origin = _origin(run)
+        if workflow is None or workflow.mode != "batch" or origin is None or not await self._is_here(origin):
+            return True
+        record = Record(self.connection, names.Stream(origin.stream), origin.sequences[0])
+        holder = await record.take()
+        if holder != OURS:
+            return holder == NOBODY
+        replies = await self._replies(workflow, run, origin)
+        await self._send(record, run.run_id, replies)
+        log.info("run %s of %s (%s) is answered: %d message(s)", run.run_id, run.dag_id, run.state, len(replies))
+        return True
+
+    async def _is_here(self, origin: Origin) -> bool:
+        """Whether the stream of the request is still the same: in another one its numbers mean other messages."""
+        found = await stored(self.connection, origin.stream, origin.sequences[0])
+        return found is not None and await created(self.connection.js, origin.stream) == origin.created
+
+    async def _replies(self, workflow: Workflow, run: Run, origin: Origin) -> list[Reply]:
+        """What the run's exits published; for requests of a failed run that got nothing, an ERROR."""
+        states = await self.airflow.states(run)
+        replies: list[Reply] = []
+        answered: set[str] = set()
+        for process in workflow.processes:
+            if process.type == "exit" and states.get(process.name) in ("success", "failed"):
+                for message, channel in await self._published(run, process):
+                    answered.add(message.request_id)
+                    replies.append(self._reply(origin, process.name, channel, message))
+        if run.state == "failed":
+            replies += await self._errors(workflow, run, origin, states, answered)
+        return replies
+
+    async def _published(self, run: Run, process: Process) -> list[tuple[Message, str]]:
+        said = await self.airflow.xcom(run, process.name, MANIFEST)
+        if said is None:
+            return []
+        manifest = Manifest.from_json(said)
+        found = []
+        places = sorted((n, try_id) for tries in manifest.channels.values() for try_id, ns in tries.items() for n in ns)
+        for sequence, try_id in places:
+            of = Try(manifest.stream, try_id, process.name)
+            raw = await stored(self.connection, manifest.stream, sequence)
+            if raw is None or not (raw.subject or "").startswith(of.output):
+                log.warning("run %s: what %s published has expired: message %d", run.run_id, process.name, sequence)
+                continue
+            try:
+                found.append((codec.decode(raw.data or b""), of.channel(raw.subject or "")))
+            except BadMessageError as error:
+                log.warning("run %s: message %d of %s: %s", run.run_id, sequence, manifest.stream, error)
+        return found
+
+    def _reply(self, origin: Origin, exit_: str, channel: str, message: Message) -> Reply:
+        subject = names.output_subject(names.Stream(origin.stream), exit_)
+        try:
+            data = codec.encode(message, self.connection.max_payload - HEADERS_ROOM)
+        except MessageTooLargeError as error:
+            data = codec.encode(_error(message.request_id, exit_, str(error)), self.connection.max_payload)
+        return Reply(f"{subject}.{channel}" if channel else subject, data)
+
+    async def _errors(
+        self, workflow: Workflow, run: Run, origin: Origin, states: Mapping[str, str | None], answered: set[str]
+    ) -> list[Reply]:
+        """An ERROR of each exit that the trigger listens to, for each request that has no result."""
+        broken = ", ".join(name for name, state in states.items() if state == FAILED[0]) or "before its first task"
+        text = f"run {run.run_id} of {run.dag_id} failed: {broken}"
+        ids = [one for one in await self._request_ids(origin) if one not in answered]
+        exits = _listened_to(workflow, origin.trigger)
+        return [self._reply(origin, name, "", _error(one, name, text)) for one in ids for name in exits]
+
+    async def _request_ids(self, origin: Origin) -> list[str]:
+        """Each once, whole: a run's conf may have them cut."""
+        found: dict[str, None] = {}
+        for sequence in origin.sequences:
+            raw = await stored(self.connection, origin.stream, sequence)
+            if raw is not None:
+                found[codec.decode(raw.data or b"").request_id] = None
+        return list(found)
+
+    async def _send(self, record: Record, run_id: str, replies: Sequence[Reply]) -> None:
+        sent: dict[str, Sent] = {}
+        for number, reply in enumerate(replies):
+            on = sent.setdefault(reply.subject, Sent(self.connection, record.stream, reply.subject, record.begun))
+            await on.send(f"{run_id} {number}", reply.data)
+        await record.end()
+
+
+@dataclass
+class Sent:
+    """The replies on a subject, as far as they were read."""
+
+    connection: Connection
+    stream: str
+    subject: str
+    read: int
+    parts: set[str] = field(default_factory=set)
+
+    async def send(self, part: str, data: bytes) -> None:
+        """Publish one, unless it is there: it is the next one on its subject behind those that were read."""
+        with translated(f"answer on {self.subject}"):
+            while True:
+                async for raw in messages(self.connection, self.stream, self.subject, after=self.read):
+                    self.parts.add((raw.headers or {}).get(PART, ""))
+                    self.read = raw.seq or 0
+                if part in self.parts or await self._published(part, data):
+                    return
+
+    async def _published(self, part: str, data: bytes) -> bool:
+        """Whether nobody was faster."""
+        last = await self._last()
+        headers = {EXPECTED_LAST: str(last), PART: part}
+        if last > self.read:
+            return False
+        try:
+            ack = await self.connection.js.publish(self.subject, data, stream=self.stream, headers=headers)
+        except APIError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+            return False
+        self.read = ack.seq
+        return True
+
+    async def _last(self) -> int:
+        try:
+            return (await self.connection.js.get_last_msg(self.stream, self.subject)).seq or 0
+        except NotFoundError:
+            return 0
+
+
+@dataclass
+class Record:
+    """Whether a request's run is being answered, or was: on a subject of its own, ``begun`` and in the end ``done``.
+
+    ``begun``: where the first word stands; all that was ever answered stands behind it.
+    """
+
+    connection: Connection
+    stream: names.Stream
+    request: int
+    begun: int = 0
+    _last: int = 0
+
+    async def take(self) -> Holder:
+        """Whose it is to answer; where it is nobody's yet, it is ours."""
+        words = await self._words()
+        if not words:
+            return await self._begin(0)
+        newest = words[-1]
+        if newest.data == DONE:
+            return NOBODY
+        if datetime.now(UTC) - (newest.time or datetime.now(UTC)) < TAKEOVER:
+            return THEIRS
+        self.begun = words[0].seq or 0
+        return await self._begin(newest.seq or 0)
+
+    async def end(self) -> None:
+        """All of it is sent. Where another bridge has taken over, that is for it to say."""
+        await self._write(DONE, self._last)
+
+    async def _words(self) -> list[RawStreamMsg]:
+        subject = names.answer_subject(self.stream, self.request)
+        with translated(f"see whether message {self.request} of {self.stream} was answered"):
+            return [raw async for raw in messages(self.connection, self.stream, subject)]
+
+    async def _begin(self, last: int) -> Holder:
+        self._last = await self._write(BEGUN, last)
+        self.begun = self.begun or self._last
+        return OURS if self._last else THEIRS
+
+    async def _write(self, word: bytes, last: int) -> int:
+        """The word's sequence, 0 where somebody was faster."""
+        subject = names.answer_subject(self.stream, self.request)
+        with translated(f"write down that message {self.request} of {self.stream} is answered"):
+            try:
+                headers = {EXPECTED_LAST: str(last)}
+                ack = await self.connection.js.publish(subject, word, stream=self.stream, headers=headers)
+            except APIError as error:
+                if error.err_code != WRONG_LAST_SEQUENCE:
+                    raise
+                return 0
+        return int(ack.seq)
+
+
+def _origin(run: Run) -> Origin | None:
+    """Where a run's requests came from; None for one that the bridge didn't start, whatever its id."""
+    try:
+        origin = Origin.from_conf(run.conf)
+    except OriginError:
+        return None
+    return origin if run.run_id == origin.run_id else None
+
+
+def _listened_to(workflow: Workflow, trigger: str) -> list[str]:
+    """The exits that a trigger waits for; the first exit where it waits for none."""
+    listening = [process for process in workflow.triggers if process.name == trigger]
+    replies = [subscription.partition(".")[0] for process in listening for subscription in process.replies]
+    exits = [process.name for process in workflow.processes if process.type == "exit"]
+    return list(dict.fromkeys(name for name in replies if name in exits)) or exits[:1]
+
+
+def _error(request_id: str, from_node: str, text: str) -> Message:
+    return Message(request_id, error=text, from_node=from_node, type=MessageType.ERROR)

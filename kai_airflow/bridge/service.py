@@ -1,0 +1,76 @@
+"""The bridge: messages of triggers become runs, and what comes of them goes back. Any number of them may run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kai_airflow.bridge.client import reaching
+from kai_airflow.bridge.ended import Ended
+from kai_airflow.bridge.replies import Answers
+from kai_airflow.bridge.survey import Survey
+from kai_airflow.bridge.workflow import Workbench, serve
+from kai_airflow.messaging.connection import connect
+from kai_airflow.messaging.errors import NatsUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kai_airflow.bridge.site import Site
+    from kai_airflow.plan import Workflow
+
+log = logging.getLogger(__name__)
+
+LOOK = 2.0  # seconds between looks at the KRT files
+NAME = "kai-airflow bridge"
+
+
+async def run(site: Site) -> None:
+    """Bridge until cancelled. A NATS that isn't there (yet) is waited for; so is an Airflow."""
+    while True:
+        try:
+            async with connect(site.nats, name=NAME) as connection, reaching(site.airflow) as airflow:
+                log.info("bridging %s and %s", site.nats, site.airflow.url)
+                await _Bridge(Workbench(connection, airflow, site.settings), Survey(site.folders)).work()
+        except NatsUnavailableError as error:
+            log.warning("%s", error)
+            await asyncio.sleep(LOOK)
+
+
+@dataclass
+class _Bridge:
+    bench: Workbench
+    survey: Survey
+    _served: dict[str, tuple[Workflow, asyncio.Task[None]]] = field(default_factory=dict)
+
+    async def work(self) -> None:
+        answers = Answers(self.bench.connection, self.bench.airflow)
+        ended = asyncio.create_task(Ended(answers).follow())
+        try:
+            while True:
+                answers.workflows = await asyncio.to_thread(self.survey.look)
+                await self._follow(answers.workflows)
+                await asyncio.sleep(LOOK)
+        finally:
+            await _cancelled(ended, *(task for _, task in self._served.values()))
+
+    async def _follow(self, workflows: Mapping[str, Workflow]) -> None:
+        """Serve what is there, anew where it has changed."""
+        changed = [dag_id for dag_id, (workflow, _) in self._served.items() if workflows.get(dag_id) != workflow]
+        await _cancelled(*(self._served.pop(dag_id)[1] for dag_id in changed))
+        for dag_id, workflow in workflows.items():
+            if dag_id not in self._served:
+                log.info("serving %s of %s", dag_id, workflow.live_stream)
+                self._served[dag_id] = (workflow, asyncio.create_task(serve(self.bench, workflow)))
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    """Cancel, and wait for what they hand back."""
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task
