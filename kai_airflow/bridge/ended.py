@@ -27,63 +27,74 @@ log = logging.getLogger(__name__)
 POLL = 1.0  # seconds
 FAILED = 5.0  # seconds until the next look after one that failed
 BUCKET = "bridge"
-# A run may show that long after its end: transactions of the scheduler, clocks of several.
-LATE = timedelta(seconds=60)
-NOTED_EVERY = timedelta(seconds=10)
+# A run may show that long after its end: transactions of the scheduler, clocks of several. Mostly it shows soon.
+LATE, SOON = timedelta(seconds=60), timedelta(seconds=5)
+LONG_LOOK = timedelta(seconds=20)  # between two looks at all that may have come late
 BEGINNING = datetime.fromtimestamp(0, UTC)
+
+_Key = tuple[str, str, str | None]  # of a run: its DAG, its id, and which of its ends
 
 
 @dataclass
 class Ended:
-    """Answers all that end, from where the last bridge was; ``since`` is noted in NATS for the next one.
+    """Answers all that end, from where the last bridge was.
 
-    All that ended before ``since`` is answered. Only runs behind it are remembered.
+    ``since``: all that ended before is answered; it is noted in NATS for the next bridge. Only what ended later is
+    remembered.
     """
 
     answers: Answers
     since: datetime = BEGINNING
-    _noted: datetime = BEGINNING
-    _answered: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    _newest: datetime = BEGINNING
+    _looked: datetime = BEGINNING
+    _answered: dict[_Key, datetime] = field(default_factory=dict)
+    _open: dict[_Key, Run] = field(default_factory=dict)
 
     async def follow(self) -> None:
         """Go on until cancelled; what fails is tried again."""
         while True:
             try:
                 if self.since == BEGINNING:
-                    self.since = self._noted = await self._last_time()
-                await self._look()
+                    self.since = self._newest = await self._last_time()
+                await self._look(datetime.now(UTC))
                 pause = POLL
             except KaiAirflowError as error:
                 log.warning("answers: %s", error)
                 pause = FAILED
             await asyncio.sleep(pause)
 
-    async def _look(self) -> None:
-        began = datetime.now(UTC)
-        newest, open_since = self.since, began
-        async for run in self.answers.airflow.ended(PREFIX, self.since.isoformat()):
-            end = datetime.fromisoformat(run.end or began.isoformat())
-            newest = max(newest, end)
-            if not await self._answer(run, end):
-                open_since = min(open_since, end)
-        self.since = max(self.since, min(newest, open_since) - LATE)
-        self._answered = {key: end for key, end in self._answered.items() if end >= self.since}
-        if self.since - self._noted > NOTED_EVERY:
-            await self._note()
+    async def _look(self, now: datetime) -> None:
+        long = now - self._looked > LONG_LOOK
+        for run in list(self._open.values()):
+            await self._answer(run)
+        async for run in self.answers.airflow.ended(PREFIX, (self.since if long else self._newest - SOON).isoformat()):
+            self._newest = max(self._newest, _end(run))
+            if _key(run) not in self._answered:
+                await self._answer(run)
+        if long:
+            self._looked = now
+            await self._advance()
 
-    async def _answer(self, run: Run, end: datetime) -> bool:
-        """Whether it needs no more looking at."""
-        key = (run.dag_id, run.run_id, run.end or "")
-        if key in self._answered:
-            return True
+    async def _answer(self, run: Run) -> None:
+        """Answer it, or keep it for the next look."""
         try:
             given = await self.answers.give(run)
         except KaiAirflowError as error:
             log.warning("run %s of %s can't be answered yet: %s", run.run_id, run.dag_id, error)
-            return False
+            given = False
         if given:
-            self._answered[key] = end
-        return given
+            self._open.pop(_key(run), None)
+            self._answered[_key(run)] = _end(run)
+        else:
+            self._open[_key(run)] = run
+
+    async def _advance(self) -> None:
+        """All before the first that is open is answered, but for what may still show."""
+        since = min([self._newest, *map(_end, self._open.values())]) - LATE
+        if since > self.since:
+            self.since = since
+            self._answered = {key: end for key, end in self._answered.items() if end >= since}
+            await self._note()
 
     @property
     def _key(self) -> str:
@@ -107,4 +118,11 @@ class Ended:
     async def _note(self) -> None:
         with translated(f"write to bucket {BUCKET}"):
             await (await self._bucket()).put(self._key, self.since.isoformat().encode())
-        self._noted = self.since
+
+
+def _key(run: Run) -> _Key:
+    return run.dag_id, run.run_id, run.end
+
+
+def _end(run: Run) -> datetime:
+    return datetime.fromisoformat(run.end) if run.end else datetime.now(UTC)

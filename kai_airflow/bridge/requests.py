@@ -38,7 +38,7 @@ class RunRequest:
     def note(self) -> str:
         """What people read beside the run, on one line."""
         count, origin = len(self.origin.sequences), self.origin
-        what = f"request {_printable(self.request_ids[0])}" if count == 1 else f"{count} requests"
+        what = f"request {self.request_ids[0]}" if count == 1 else f"{count} requests"
         where = f"message {origin.sequences[0]}" if count == 1 else f"messages {origin.to_conf()['sequences']}"
         return f"{what} of {origin.trigger}: {where} of {origin.stream}"
 
@@ -55,7 +55,8 @@ class RunRequest:
 
 def run_request(origin: Origin, messages: Sequence[codec.Message]) -> RunRequest:
     """What a run of these messages is to carry; ``origin`` names them, in the same order."""
-    ids = tuple(identity(message.request_id) for message in messages[:IDS])
+    # Printable: a database may refuse a run for a NUL, and everything behind it would wait.
+    ids = tuple(_printable(identity(message.request_id)) for message in messages[:IDS])
     return RunRequest(origin, ids, preview(messages[0].payload))
 
 

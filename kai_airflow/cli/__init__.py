@@ -31,6 +31,7 @@ examples:
   kai-airflow compile dags/p/krt.yaml     what this file becomes in Airflow, NATS and Kubernetes
   kai-airflow diff OLD NEW                what would change if the file NEW took the place of OLD
   kai-airflow schema > krt.schema.json    for editors, to check a krt.yaml while you write it
+  kai-airflow bridge                      messages on NATS start runs, and replies go back (`up` runs one)
   kai-airflow sweep --dry-run             pods that no task waits for any more
 
 `kai-airflow COMMAND --help` tells more.

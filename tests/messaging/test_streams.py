@@ -85,7 +85,7 @@ async def test_other_subjects_and_limits_are_mended_and_the_messages_stay(connec
     await ensure_live_stream(connection, LIVE, ["trigger", "splitter"], Retention(max_age=60))
     info = await connection.js.stream_info(LIVE)
     assert set(info.config.subjects or ()) == {
-        f"{LIVE}.{name}" for name in ("trigger", "trigger.>", "splitter", "splitter.>")
+        f"{LIVE}.{name}" for name in ("trigger", "trigger.>", "splitter", "splitter.>", "BRIDGE.>")
     }
     assert (info.config.retention, info.config.max_age, info.state.messages) == ("limits", 60, 1)
 

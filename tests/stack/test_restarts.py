@@ -37,6 +37,7 @@ PARTS = {
     "dag-processor": "airflow dag-processor",
     "triggerer": "airflow triggerer",
     "sweeper": "kai_airflow.cli sweep",
+    "bridge": "kai_airflow.cli bridge",
 }
 EXAMPLE = "github-trainer.training-workflow"
 EVENT = push_event(11)
