@@ -27,6 +27,13 @@ def print_line(line: str) -> None:
     print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
+def tell(text: str) -> None:
+    """A line on standard error: how far it is, what it waits for, what to know about what it prints."""
+    encoding = sys.stderr.encoding or "utf-8"
+    line = readable(text).encode(encoding, "backslashreplace").decode(encoding)
+    print(line, file=sys.stderr, flush=True)
+
+
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines without colours; what isn't printable in them is escaped, too."""
     for line in lines:
