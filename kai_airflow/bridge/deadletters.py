@@ -48,7 +48,7 @@ class HomelessError(JetStreamError):
 
     def __init__(self, letter: DeadLetter) -> None:
         super().__init__(
-            f"dead letter {letter.number}: no stream {letter.stream} takes in {letter.subject}; it stays a dead letter. "
+            f"dead letter {letter.number} stays one: no stream {letter.stream} takes in {letter.subject}. "
             f"Remedy: have a bridge serve that version, or take the message with `kai-airflow deadletters show "
             f"{letter.number} --raw`."
         )
