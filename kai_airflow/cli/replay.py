@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.bridge.replay import Choice, Past, Replay
-    from kai_airflow.bridge.requests     from kai_airflow.bridge.site import Site
+    from kai_airflow.bridge.site import Site
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
 

@@ -127,8 +127,8 @@ def groups_consumer(trigger: str, created: str) -> Consumer:
     return Consumer(f"{BRIDGE}-groups-{trigger}-{created}")
 
 
-def dead_letter_subject(stream: Stream, created: str, sequence: int) -> Subject:
-    """Where a message that can't become a run is kept: one subject for each, so that it is there once."""
+def dead_letter_subject(stream: Stream, created: str, sequence: int | str) -> Subject:
+    """Where a message that can't become a run is kept, one subject each, so that it is there once; ``*``: any."""
     return Subject(f"{DEAD_LETTERS}.{stream}.{created}.{sequence}")
 
 
