@@ -138,15 +138,17 @@ async def test_what_a_bridge_of_other_krt_files_serves_stays(desk: Desk) -> None
     assert await left_over(desk) == {stream: "a bridge of other KRT files serves it"}
 
 
-async def test_a_run_stream_that_a_task_works_with_stays(desk: Desk) -> None:
+async def test_a_run_stream_that_a_task_works_with_keeps_all_of_it(desk: Desk) -> None:
     desk.write(krt(), product="gone")
     workflow = await bridged(desk, "gone.train")
     (desk.dags / "gone" / "krt.yaml").unlink()
     await desk.connection.js.add_consumer(workflow.run_stream, ConsumerConfig(durable_name="a-try"))
     await desk.connection.js.publish(f"{workflow.run_stream}.in.a-try", b"")
-    found = await left_over(desk)
-    assert {name for name, spared in found.items() if spared} == {workflow.run_stream}
-    assert found[workflow.run_stream] == "a task still works with it"
+    assert await left_over(desk) == {workflow.live_stream: f"a task still works with {workflow.run_stream}"}
+    forced = await left_over(desk, "--force", workflow.live_stream)
+    assert {name: spared for name, spared in forced.items() if spared} == {
+        workflow.run_stream: "a task still works with it"
+    }
 
 
 @pytest.mark.parametrize("words", [[], ["--dry-run"]])
