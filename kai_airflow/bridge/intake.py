@@ -80,6 +80,9 @@ class Intake:
     source: Source
     messages_per_run: int = 1
 
+    def __post_init__(self) -> None:
+        self._groups = Groups(self.connection, self.source.stream, self.source.trigger)
+
     async def work(self) -> None:
         """Go on until cancelled.
 
@@ -130,26 +133,24 @@ class Intake:
 
     async def _write_down(self, pull: Pull, batch: deque[Delivery]) -> None:
         """One record for all of them; who writes it has seen all records before, so no message is in two."""
-        groups = Groups(self.connection, self.source.stream, self.source.trigger)
         while batch:
             if not await self.gate.is_open():
                 raise NotNowError
-            known = await groups.known(min(one.sequence for one in batch))
-            read = [(one, await self._read(one)) for one in batch if one.sequence not in known.sequences]
+            grouped = await self._groups.grouped(min(one.sequence for one in batch))
+            read = [(one, await self._read(one)) for one in batch if one.sequence not in grouped]
             good = [(one, message) for one, message in read if message is not None]
             if good:
                 origin = self._origin([one for one, _ in good])
                 request = run_request(origin, [message for _, message in good])
-                if not await groups.write(request, known):
+                if not await self._groups.write(request):
                     continue
             while batch:
                 await pull.ack(batch.popleft())
 
     async def _leave_out_known(self, pull: Pull, batch: deque[Delivery]) -> None:
         """Ack what stands in a group: it was delivered again because its ack was lost."""
-        groups = Groups(self.connection, self.source.stream, self.source.trigger)
-        known = await groups.known(min(one.sequence for one in batch))
-        for one in [one for one in batch if one.sequence in known.sequences]:
+        grouped = await self._groups.grouped(min(one.sequence for one in batch))
+        for one in [one for one in batch if one.sequence in grouped]:
             await pull.ack(one)
             batch.remove(one)
 
