@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nats.js.errors import APIError, NotFoundError
-
 from kai_airflow.bridge.requests import RunRequest
 from kai_airflow.messaging.errors import translated
-from kai_airflow.messaging.feed import EXPECTED_LAST, WRONG_LAST_SEQUENCE
+from kai_airflow.messaging.guarded import last_sequence, publish_after
 from kai_airflow.messaging.reading import messages
 from kai_airflow.plan import names
 
@@ -59,10 +57,7 @@ class Groups:
 
     async def _begin(self, first: int) -> None:
         """Read from that message on: a record stands behind its messages."""
-        try:
-            self._last = (await self.connection.js.get_last_msg(self.stream, self.subject)).seq or 0
-        except NotFoundError:
-            self._last = 0
+        self._last = await last_sequence(self.connection, self.stream, self.subject)
         self._floor, self._grouped = first, set()
         if self._last > first:
             self._last = first
@@ -75,16 +70,11 @@ class Groups:
 
     async def write(self, request: RunRequest) -> bool:
         """Write a group down; False where somebody else has written one since they were read."""
-        headers = {EXPECTED_LAST: str(self._last)}
         with translated(f"write a group of {self.trigger!r} down"):
-            try:
-                publish = self.connection.js.publish
-                ack = await publish(self.subject, request.to_json(), stream=self.stream, headers=headers)
-            except APIError as error:
-                if error.err_code != WRONG_LAST_SEQUENCE:
-                    raise
-                self._floor = None  # somebody was faster, or the last record has expired: begin anew
-                return False
-        self._last = ack.seq
+            written = await publish_after(self.connection, self.stream, self.subject, request.to_json(), self._last)
+        if written is None:
+            self._floor = None  # somebody was faster, or the last record has expired: begin anew
+            return False
+        self._last = written
         self._grouped |= set(request.origin.sequences)
         return True

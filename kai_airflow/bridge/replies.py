@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from nats.js.errors import NoStreamResponseError
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import Message, MessageType
 from kai_airflow.messaging.errors import BadMessageError, MessageTooLargeError, OriginError, translated
-from kai_airflow.messaging.feed import EXPECTED_LAST, WRONG_LAST_SEQUENCE
+from kai_airflow.messaging.guarded import last_sequence, publish_after
 from kai_airflow.messaging.origin import Origin
 from kai_airflow.messaging.reading import messages, stored
 from kai_airflow.messaging.streams import HEADERS_ROOM, created
@@ -177,28 +177,17 @@ class Sent:
 
     async def _published(self, part: str, data: bytes) -> bool:
         """Whether nobody was faster."""
-        last = await self._last()
-        headers = {EXPECTED_LAST: str(last), PART: part}
+        last = await last_sequence(self.connection, self.stream, self.subject)
         if last > self.read:
             return False
         try:
-            ack = await self.connection.js.publish(self.subject, data, stream=self.stream, headers=headers)
+            sequence = await publish_after(self.connection, self.stream, self.subject, data, last, {PART: part})
         except NoStreamResponseError:
             # The request is of another version, whose exits had other names.
             log.warning("nobody takes in %s: a reply is left out", self.subject)
             return True
-        except APIError as error:
-            if error.err_code != WRONG_LAST_SEQUENCE:
-                raise
-            return False
-        self.read = ack.seq
-        return True
-
-    async def _last(self) -> int:
-        try:
-            return (await self.connection.js.get_last_msg(self.stream, self.subject)).seq or 0
-        except NotFoundError:
-            return 0
+        self.read = sequence or self.read
+        return sequence is not None
 
 
 @dataclass
@@ -245,14 +234,7 @@ class Record:
         """The word's sequence, 0 where somebody was faster."""
         subject = names.answer_subject(self.stream, self.request)
         with translated(f"write down that message {self.request} of {self.stream} is answered"):
-            try:
-                headers = {EXPECTED_LAST: str(last)}
-                ack = await self.connection.js.publish(subject, word, stream=self.stream, headers=headers)
-            except APIError as error:
-                if error.err_code != WRONG_LAST_SEQUENCE:
-                    raise
-                return 0
-        return int(ack.seq)
+            return await publish_after(self.connection, self.stream, subject, word, last) or 0
 
 
 def _origin(run: Run) -> Origin | None:
