@@ -157,36 +157,41 @@ class Answers:
 
 @dataclass
 class Sent:
-    """The replies on a subject, as far as they were read."""
+    """The replies on a subject, as far as they were read; the first of ours stands behind ``read``."""
 
     connection: Connection
     stream: str
     subject: str
     read: int
-    parts: set[str] = field(default_factory=set)
+    _last: int | None = None
+    _parts: set[str] = field(default_factory=set)
 
     async def send(self, part: str, data: bytes) -> None:
         """Publish one, unless it is there: it is the next one on its subject behind those that were read."""
         with translated(f"answer on {self.subject}"):
-            while True:
-                async for raw in messages(self.connection, self.stream, self.subject, after=self.read):
-                    self.parts.add((raw.headers or {}).get(PART, ""))
-                    self.read = raw.seq or 0
-                if part in self.parts or await self._published(part, data):
-                    return
+            if self._last is None:
+                self._last = await self._read()
+            while part not in self._parts and not await self._published(part, data):
+                self._last = await self._read()
+
+    async def _read(self) -> int:
+        """Read on; gives the last sequence of the subject."""
+        last = await last_sequence(self.connection, self.stream, self.subject)
+        async for raw in messages(self.connection, self.stream, self.subject, after=self.read):
+            self._parts.add((raw.headers or {}).get(PART, ""))
+            self.read = last = raw.seq or 0
+        return last
 
     async def _published(self, part: str, data: bytes) -> bool:
         """Whether nobody was faster."""
-        last = await last_sequence(self.connection, self.stream, self.subject)
-        if last > self.read:
-            return False
+        last, headers = self._last or 0, {PART: part}
         try:
-            sequence = await publish_after(self.connection, self.stream, self.subject, data, last, {PART: part})
+            sequence = await publish_after(self.connection, self.stream, self.subject, data, last, headers)
         except NoStreamResponseError:
             # The request is of another version, whose exits had other names.
             log.warning("nobody takes in %s: a reply is left out", self.subject)
             return True
-        self.read = sequence or self.read
+        self._last = sequence
         return sequence is not None
 
 
