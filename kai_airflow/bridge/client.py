@@ -87,18 +87,38 @@ class Airflow:
     async def run(self, dag_id: str, run_id: str) -> Run | None:
         """A run as it is now, None where there is none."""
         found = await self._find(f"{_runs(dag_id)}/{_q(run_id)}")
-        return _run(found) if found else None
+        return None if found is None else _run(found)
 
     async def ended(self, prefix: str, since: str) -> AsyncIterator[Run]:
         """Runs of all DAGs whose id begins so, and that ended at or after ``since``, ISO 8601, the first first."""
-        filters = {"state": ["success", "failed"], "end_date_gte": since, "order_by": ["end_date", "id"]}
-        async for run in self._pages("~", prefix, filters):
-            yield run
+        filters: dict[str, Any] = {"state": ["success", "failed"], "order_by": ["end_date", "id"]}
+        filters |= {"run_id_prefix_pattern": prefix, "limit": PAGE, "offset": 0, "end_date_gte": since}
+        shown: set[tuple[str, str, str | None]] = set()
+        while True:
+            page = [_run(one) for one in (await self._ask("GET", _runs("~"), params=filters))["dag_runs"]]
+            for run in page:
+                if (run.dag_id, run.run_id, run.end) not in shown:
+                    yield run
+            if len(page) < PAGE:
+                return
+            # From the last one's end on, and not by the number of the page: one that is cleared meanwhile would move
+            # up all behind it, and hide some.
+            last = page[-1].end
+            filters["offset"] = filters["offset"] + PAGE if page[0].end == last else 0
+            filters["end_date_gte"] = last
+            shown = {(run.dag_id, run.run_id, run.end) for run in page if run.end == last}
 
     async def runs(self, dag_id: str, prefix: str) -> AsyncIterator[Run]:
         """All runs of a DAG whose id begins so, the oldest first."""
-        async for run in self._pages(dag_id, prefix, {"order_by": ["id"]}):
-            yield run
+        filters = {"run_id_prefix_pattern": prefix, "order_by": "id", "limit": PAGE}
+        offset = 0
+        while True:
+            page = (await self._ask("GET", _runs(dag_id), params={**filters, "offset": offset}))["dag_runs"]
+            for one in page:
+                yield _run(one)
+            if len(page) < PAGE:
+                return
+            offset += PAGE
 
     async def oldest(self, dag_id: str) -> Run | None:
         """The oldest run of a DAG that Airflow still knows, whoever started it."""
@@ -118,24 +138,13 @@ class Airflow:
     async def state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
         """The state of a task, None where it has none or isn't there."""
         found = await self._find(f"{_runs(dag_id)}/{_q(run_id)}/taskInstances/{_q(task_id)}")
-        return found["state"] if found else None
+        return None if found is None else found["state"]
 
     async def xcom(self, run: Run, task_id: str, key: str) -> Any:
         """What a task left under ``key``, None where it left nothing."""
         where = f"{_runs(run.dag_id)}/{_q(run.run_id)}/taskInstances/{_q(task_id)}/xcomEntries/{_q(key)}"
         found = await self._find(where, deserialize="true")
         return None if found is None else found["value"]
-
-    async def _pages(self, dag_id: str, prefix: str, filters: Mapping[str, Any]) -> AsyncIterator[Run]:
-        offset = 0
-        while True:
-            asked = {**filters, "run_id_prefix_pattern": prefix, "limit": PAGE, "offset": offset}
-            page = (await self._ask("GET", _runs(dag_id), params=asked))["dag_runs"]
-            for one in page:
-                yield _run(one)
-            if len(page) < PAGE:
-                return
-            offset += PAGE
 
     async def _find(self, path: str, **params: str) -> dict[str, Any] | None:
         try:
