@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 PAGE = 100  # the API's own limit
 ANSWER = 20.0  # seconds; a busy machine's API server is slow, one that is cut off never answers
 CONNECTIONS = 16  # at a time, whatever the number of workflows
+NOT_AIRFLOW = "is that Airflow's API? Remedy: set KAI_AIRFLOW_URL to Airflow's [api] base_url."
+MASK = "***"
 CONFLICT, NOT_FOUND, UNAUTHORIZED, FORBIDDEN = 409, 404, 401, 403
 _PASSING = frozenset({408, 425, 429, UNAUTHORIZED, FORBIDDEN})  # and all from 500 on
 
@@ -82,7 +85,7 @@ class Airflow:
     async def start(self, dag_id: str, run_id: str, conf: Mapping[str, Any], note: str) -> None:
         """Start a run. AirflowError with status 409: there is one with this id."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf), "note": note}
-        await self._ask("POST", _runs(dag_id), json=body)
+        _run(await self._ask("POST", _runs(dag_id), json=body))  # what says anything else has made none
 
     async def run(self, dag_id: str, run_id: str) -> Run | None:
         """A run as it is now, None where there is none."""
@@ -159,7 +162,7 @@ class Airflow:
         for last in (False, True):
             token = self._token or await self._renewed("")
             answer = await self._send(method, path, headers={"Authorization": f"Bearer {token}"}, **request)
-            if answer.status_code != UNAUTHORIZED or last:
+            if last or not _is_old(answer):
                 return _body(method, path, answer)
             await self._renewed(token)
         raise AssertionError("unreachable")
@@ -169,7 +172,7 @@ class Airflow:
         async with self._renewing:
             if self._token == old:
                 answer = await self._send("POST", "/auth/token", json=self._login)
-                self._token = str(_body("POST", "/auth/token", answer)["access_token"])
+                self._token = str(_body("POST", "/auth/token", answer, self._login["password"])["access_token"])
             return self._token
 
     async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
@@ -187,14 +190,29 @@ async def reaching(site: AirflowSite) -> AsyncIterator[Airflow]:
         yield Airflow(site, client)
 
 
-def _body(method: str, path: str, answer: httpx.Response) -> dict[str, Any]:
+class _Answer(dict[str, Any]):
+    """What Airflow said. A proxy in front of it, or another server, may say anything else."""
+
+    def __missing__(self, key: str) -> Any:
+        raise AirflowError(0, f"Airflow: an answer without {key!r}: {NOT_AIRFLOW}")
+
+
+def _body(method: str, path: str, answer: httpx.Response, secret: str = "") -> dict[str, Any]:
+    """What was said; ``secret`` isn't repeated: who is asked in the wrong way says what he was asked."""
     if not answer.is_success:
-        said = answer.text[:1000]
+        text = answer.text.replace(secret, MASK).replace(json.dumps(secret)[1:-1], MASK) if secret else answer.text
         raise AirflowError(
-            answer.status_code, f"Airflow: {method} {path}: {answer.status_code} {said}{_remedy(answer)}"
+            answer.status_code, f"Airflow: {method} {path}: {answer.status_code} {text[:1000]}{_remedy(answer)}"
         )
-    body: dict[str, Any] = (answer.json() or {}) if answer.content else {}
-    return body
+    try:
+        return _Answer(answer.json())
+    except (ValueError, TypeError) as error:
+        raise AirflowError(0, f"Airflow: {method} {path}: no JSON object: {NOT_AIRFLOW}") from error
+
+
+def _is_old(answer: httpx.Response) -> bool:
+    """Whether another token would do: this one has expired, or another key than Airflow's present one signed it."""
+    return answer.status_code == UNAUTHORIZED or (answer.status_code == FORBIDDEN and "JWT" in answer.text)
 
 
 def _remedy(answer: httpx.Response) -> str:
@@ -213,7 +231,8 @@ def _runs(dag_id: str) -> str:
     return f"/api/v2/dags/{_q(dag_id)}/dagRuns"
 
 
-def _run(said: Mapping[str, Any]) -> Run:
+def _run(answer: Mapping[str, Any]) -> Run:
+    said = _Answer(answer)
     return Run(
         dag_id=said["dag_id"],
         run_id=said["dag_run_id"],

@@ -20,17 +20,18 @@ from kai_airflow.messaging.origin import Origin
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    Act = Callable[[], Awaitable[web.StreamResponse]]
+
 DAG = "shop.train"
 LONGEST_NOTE = 1000  # characters, of the column in Airflow's database
 PAGE = 100
 USER, PASSWORD = "bridge", "s3cr3t/pass"
 
 
-
 class Fault(Protocol):
     """What becomes of a request: ``act`` is what Airflow would do."""
 
-    async def __call__(self, request: web.Request, act: Callable[[], Awaitable[web.Response]]) -> web.Response: ...
+    async def __call__(self, request: web.Request, act: Act) -> web.StreamResponse: ...
 
 
 @dataclass
@@ -196,11 +197,11 @@ class AirflowStub:
 
     @web.middleware
     async def _answered(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> web.Response:
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         self.asked.append((request.method, request.path))
 
-        async def act() -> web.Response:
+        async def act() -> web.StreamResponse:
             return self._refusal(request) or await handler(request)
 
         fault = self.login_fault if request.path == "/auth/token" else self.fault
@@ -328,7 +329,7 @@ def answering(status: int, text: str = '{"detail": "no"}', *, method: str = "", 
     """That status instead of what was asked for, for some time or always."""
     left = [times]
 
-    async def fault(request: web.Request, act: Callable[[], Awaitable[web.Response]]) -> web.Response:
+    async def fault(request: web.Request, act: Act) -> web.StreamResponse:
         if (method and request.method != method) or left[0] == 0:
             return await act()
         left[0] = None if left[0] is None else left[0] - 1
@@ -348,7 +349,7 @@ def dropping_after(method: str = "POST", *, every: int = 1) -> Fault:
     """What was asked for is done, and nobody learns of it."""
     count = [0]
 
-    async def fault(request: web.Request, act: Callable[[], Awaitable[web.Response]]) -> web.Response:
+    async def fault(request: web.Request, act: Act) -> web.StreamResponse:
         answer = await act()
         count[0] += request.method == method
         if request.method == method and count[0] % every == 0:
@@ -362,7 +363,7 @@ def hanging(method: str = "", *, times: int = 1, acts: bool = False) -> Fault:
     """No answer at all for some requests, done or not."""
     left = [times]
 
-    async def fault(request: web.Request, act: Callable[[], Awaitable[web.Response]]) -> web.Response:
+    async def fault(request: web.Request, act: Act) -> web.StreamResponse:
         if (method and request.method != method) or not left[0]:
             return await act()
         left[0] -= 1

@@ -80,9 +80,7 @@ async def prepared(connection: Connection, airflow: Airflow, trigger: str = "fir
 def intake_of(
     connection: Connection, airflow: Airflow, source: Source, per_run: int = 1, most_queued: int = 1000
 ) -> Intake:
-    return Intake(
-        connection, airflow, Gate(airflow, WORKFLOW.dag_id, most_queued), WORKFLOW.dag_id, source, per_run
-    )
+    return Intake(connection, airflow, Gate(airflow, WORKFLOW.dag_id, most_queued), WORKFLOW.dag_id, source, per_run)
 
 
 @asynccontextmanager

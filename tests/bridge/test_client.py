@@ -25,7 +25,7 @@ from tests.bridge.airflow_stub import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.bridge.airflow_stub import Act
 
 CONF: dict[str, Any] = {"payload": 1}
 
@@ -139,7 +139,7 @@ async def test_wrong_credentials_are_an_error_with_a_remedy(stub: AirflowStub) -
 
 
 async def test_a_password_that_airflow_repeats_is_not_in_the_error(stub: AirflowStub, airflow: Airflow) -> None:
-    async def fault(request: web.Request, act: Callable[[], Awaitable[web.Response]]) -> web.Response:
+    async def fault(request: web.Request, act: Act) -> web.Response:
         said = {"detail": [{"type": "model_type", "loc": ["body"], "input": await request.json()}]}
         return web.json_response(said, status=422)
 
@@ -184,20 +184,22 @@ async def test_an_answer_that_is_not_airflows_is_an_error_that_may_pass(
 ) -> None:
     """A proxy in front of it may say anything with status 200."""
     stub.fault = answering(200, text)
-    for asking in (airflow.dag(DAG), airflow.run(DAG, "kai__1"), airflow.queued(DAG), airflow.oldest(DAG)):
+    for ask in (
+        lambda: airflow.dag(DAG),
+        lambda: airflow.run(DAG, "kai__1"),
+        lambda: airflow.queued(DAG),
+        lambda: airflow.oldest(DAG),
+        lambda: airflow.start(DAG, "kai__1", {}, ""),
+    ):
         with pytest.raises(AirflowError) as caught:
-            await asking
+            await ask()
         assert caught.value.is_passing
 
 
-async def test_runs_that_are_cleared_while_pages_are_read_hide_no_others(
-    stub: AirflowStub, airflow: Airflow
-) -> None:
+async def test_runs_that_are_cleared_while_pages_are_read_hide_no_others(stub: AirflowStub, airflow: Airflow) -> None:
     """Pages by their number would move up."""
     begin = datetime(2026, 1, 1, tzinfo=UTC)
-    runs = [
-        stub.add(f"kai__{n}", CONF, state="success", end=begin + timedelta(seconds=n // 2)) for n in range(350)
-    ]
+    runs = [stub.add(f"kai__{n}", CONF, state="success", end=begin + timedelta(seconds=n // 2)) for n in range(350)]
     found = []
     async for run in airflow.ended("kai__", begin.isoformat()):
         found.append(run.run_id)
@@ -208,8 +210,8 @@ async def test_runs_that_are_cleared_while_pages_are_read_hide_no_others(
 
 
 def test_the_stub_answers_with_the_fields_of_airflow() -> None:
-    from airflow.api_fastapi.core_api.datamodels.dag_run import DAGRunResponse  # noqa: PLC0415 - seconds
-    from airflow.api_fastapi.core_api.datamodels.dags import DAGResponse  # noqa: PLC0415
+    from airflow.api_fastapi.core_api.datamodels.dag_run import DAGRunResponse
+    from airflow.api_fastapi.core_api.datamodels.dags import DAGResponse
 
     assert set(StubRun(1, DAG, "kai__1", {}, None).as_json()) == set(DAGRunResponse.model_fields)
     assert set(DAG_FIELDS) == set(DAGResponse.model_fields)
