@@ -27,6 +27,7 @@ FIRST_CONNECT = 5.0  # seconds in which a server must have taken us in
 API_ANSWER = 10.0  # seconds that JetStream may take for an answer
 GOODBYE = 2  # seconds in which what was published must have reached the server, when a connection is closed
 SCHEMES = {"nats", "tls"}
+PING, PINGS = 5.0, 2  # seconds between signs of life that are asked for, and how many may be missing
 RECONNECT_WAIT = 0.25  # seconds between attempts on the same server
 
 
@@ -145,6 +146,8 @@ async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyn
                 closed_cb=tell,
                 reconnected_cb=breaks.tell,
                 max_reconnect_attempts=-1,
+                ping_interval=PING,  # type: ignore[arg-type]  # seconds; a fraction works
+                max_outstanding_pings=PINGS,
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds; a fraction works
             )
     except TimeoutError as error:
