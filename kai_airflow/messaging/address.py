@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from kai_airflow.messaging.errors import NatsAddressError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 SCHEMES = {"nats", "tls"}
 _PEM = "-----BEGIN"
@@ -63,11 +65,11 @@ class NatsAddress:
                 f"NATS: {self}: pods can't log in there: they know an address with a user and password or a token, and "
                 "this login is a creds file, an nkey or a client certificate. Remedy: give an address for pods."
             )
-        return ",".join(self._with_login(server) for server in _split(self.pods or self.url))
+        return ",".join(self._with_login(server) for server in self.pods_servers or self.servers)
 
     def secrets(self) -> Iterator[str]:
         """All that a log mustn't show, each line of a text by itself, quoted where an address holds it quoted."""
-        for secret in (self.password, self.token, *map(_password, (*self.servers, *_split(self.pods)))):
+        for secret in (self.password, self.token, *map(_password, (*self.servers, *self.pods_servers))):
             if secret:
                 yield secret
                 yield quote(secret, safe="")
@@ -89,6 +91,11 @@ class NatsAddress:
 
     def __repr__(self) -> str:
         return f"NatsAddress({str(self)!r})"
+
+    @property
+    def pods_servers(self) -> list[str]:
+        """The addresses for pods one by one, where they differ."""
+        return _split(self.pods) if self.pods else []
 
     def _with_login(self, server: str) -> str:
         scheme, slashes, rest = server.rpartition("://")
@@ -125,7 +132,7 @@ def check(address: NatsAddress) -> None:
 
     :raises NatsAddressError: one isn't
     """
-    for server in (*address.servers, *_split(address.pods)):
+    for server in (*address.servers, *address.pods_servers):
         try:
             parts = urlsplit(server if "://" in server else f"nats://{server}")
             senseless = parts.scheme not in SCHEMES or not parts.hostname or parts.port == 0
@@ -136,7 +143,7 @@ def check(address: NatsAddress) -> None:
 
 
 def _split(url: str) -> list[str]:
-    return [server.strip() for server in url.split(",")] if url else []
+    return [server.strip() for server in url.split(",")]
 
 
 def _password(server: str) -> str:

@@ -196,7 +196,9 @@ def _nobody(where: NatsAddress, timeout: float, last: Exception | None) -> str:
 
 def _refused(where: NatsAddress, error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        remedy = "give the certificate authority that signed the server's certificate, and a client certificate if asked"
+        remedy = (
+            "give the certificate authority that signed the server's certificate, and a client certificate if asked"
+        )
     elif isinstance(error, _NoTlsError):
         remedy = "have nats-server require TLS, or don't demand it here"
     else:

@@ -169,7 +169,7 @@ def _file(source: str) -> Iterator[str]:
         return
     with ExitStack() as stack:
         handle, path = tempfile.mkstemp()  # for its owner alone
-        stack.callback(os.unlink, path)  # noqa: PTH108
+        stack.callback(os.unlink, path)
         with open(handle, "w", encoding="ascii", errors="replace") as file:  # noqa: PTH123
             file.write(source)
         yield path

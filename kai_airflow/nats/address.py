@@ -43,7 +43,8 @@ def address(conn_id: str = DEFAULT_CONN_ID) -> NatsAddress:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
         raise _missing(conn_id) from error
-    return address_of(connection, _checked(connection) and connection.extra_dejson)
+    _check_extra(connection)
+    return address_of(connection, connection.extra_dejson)
 
 
 async def async_address(conn_id: str = DEFAULT_CONN_ID) -> NatsAddress:
@@ -52,7 +53,8 @@ async def async_address(conn_id: str = DEFAULT_CONN_ID) -> NatsAddress:
         connection = await BaseHook.aget_connection(conn_id)
     except AirflowNotFoundException as error:
         raise _missing(conn_id) from error
-    return address_of(connection, _checked(connection) and await connection.aextra_dejson())
+    _check_extra(connection)
+    return address_of(connection, await connection.aextra_dejson())
 
 
 def address_of(connection: Connection, extra: Mapping[str, Any]) -> NatsAddress:
@@ -81,15 +83,14 @@ def _missing(conn_id: str) -> ConnectionMissingError:
     )
 
 
-def _checked(connection: Connection) -> Mapping[str, Any] | bool:
-    """That its extra is a JSON object: Airflow would log that it isn't, and take it for empty."""
+def _check_extra(connection: Connection) -> None:
+    """See that it is a JSON object: Airflow would log that it isn't, and take it for empty."""
     try:
         extra = json.loads(connection.extra or "{}")
     except ValueError:
         extra = None
     if not isinstance(extra, dict):
         raise ConnectionWrongError(connection.conn_id, "its extra is no JSON object")
-    return True
 
 
 def _given(conn_id: str, extra: Mapping[str, Any]) -> dict[str, str]:

@@ -88,7 +88,7 @@ async def acked(connection: Connection, reply: str, seconds: float = 5.0) -> Non
 
 async def _consumer(connection: Connection, source: Source) -> ConsumerInfo:
     try:
-        return await connection.js.consumer_info(source.stream, source.durable)
+        found: ConsumerInfo = await connection.js.consumer_info(source.stream, source.durable)
     except NotFoundError:
         config = ConsumerConfig(
             durable_name=source.durable,
@@ -97,6 +97,7 @@ async def _consumer(connection: Connection, source: Source) -> ConsumerInfo:
             ack_wait=source.ack_wait,
         )
         return await connection.js.add_consumer(source.stream, config)
+    return found
 
 
 def _check(info: ConsumerInfo, source: Source) -> None:

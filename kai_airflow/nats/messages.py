@@ -51,7 +51,7 @@ def _readable(data: bytes) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """The text where the database couldn't hold what it says: NaN, a half surrogate, too deep. It says what it likes."""
+    """What it says, or the text itself where Airflow's database couldn't hold that: NaN, half a surrogate, too deep."""
     try:
         value = json.loads(text)
         stored = json.dumps(value, allow_nan=False, ensure_ascii=False)

@@ -63,7 +63,7 @@ class NatsPublishOperator(BaseOperator):
         self.msg_id = msg_id
         self.nats_conn_id = nats_conn_id
 
-    def execute(self, context: Context) -> dict[str, Any] | None:
+    def execute(self, context: Context) -> dict[str, Any] | None:  # noqa: ARG002  # Airflow's signature
         """Publish; fails without a retry where the message can't be one."""
         try:
             return asyncio.run(self._published(as_bytes(self.payload)))
@@ -75,7 +75,8 @@ class NatsPublishOperator(BaseOperator):
         async with NatsHook(self.nats_conn_id).get_conn() as connection:
             if self.jetstream:
                 return await self._kept(connection, data, headers)
-            return await self._said(connection, data, headers)
+            await self._said(connection, data, headers)
+            return None
 
     async def _kept(self, connection: Connection, data: bytes, headers: dict[str, str]) -> dict[str, Any]:
         with translated(f"publish on {self.subject}"):

@@ -25,8 +25,8 @@ _OPTIONS = {"durable", "ack_wait"}
 class NatsMessageQueueProvider(BaseMessageQueueProvider):
     """``MessageQueueTrigger(scheme="nats", ...)`` with the arguments of ``NatsTrigger``.
 
-    Or with the one string that Airflow calls deprecated: ``nats://CONNECTION/STREAM[/SUBJECT]?durable=NAME``, CONNECTION
-    being the id of an Airflow connection.
+    Or with one string, which Airflow calls deprecated: ``nats://CONNECTION/STREAM[/SUBJECT]?durable=NAME``, where
+    CONNECTION is the id of an Airflow connection.
     """
 
     scheme = _SCHEME

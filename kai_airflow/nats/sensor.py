@@ -76,6 +76,9 @@ class NatsMessageSensor(BaseSensorOperator):
             return super().execute(context)
         if found := asyncio.run(self._found()):
             return self._taken(context, found)
+        return self._deferred()
+
+    def _deferred(self) -> None:
         trigger = NatsMessageTrigger(**asdict(self._source()), nats_conn_id=self.nats_conn_id)
         self.defer(trigger=trigger, method_name=self.resume.__name__, timeout=timedelta(seconds=self.timeout))
 
