@@ -105,6 +105,7 @@ async def connect(
         yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed, breaks)
     finally:
         await _close(nc)
+        closed.set()
 
 
 async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyncio.Event, breaks: Breaks) -> Client:
@@ -182,8 +183,10 @@ async def _close(nc: Client) -> None:
     if nc.is_connected:
         with suppress(nats.errors.Error, OSError):
             await nc.flush(GOODBYE)
-    with suppress(nats.errors.Error, OSError):
-        await nc.close()
+    # Bounded: the client waits for the end of a transport whose TLS handshake failed, which nobody ever tells it.
+    with suppress(nats.errors.Error, OSError, TimeoutError):
+        async with asyncio.timeout(GOODBYE):
+            await nc.close()
 
 
 def _nobody(where: NatsAddress, timeout: float, last: Exception | None) -> str:

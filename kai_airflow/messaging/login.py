@@ -131,7 +131,7 @@ def _context(authority: str) -> ssl.SSLContext:
         return ssl.create_default_context()
     try:
         return ssl.create_default_context(cadata=_text(authority, "certificate authority"))
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, TypeError, ValueError) as error:  # the latter two: not ASCII
         raise _UnusableError(f"the certificate authority is no PEM text ({_why(error)})") from error
 
 
@@ -154,7 +154,7 @@ def _text(source: str, what: str) -> str:
     if is_content(source):
         return source
     try:
-        return Path(source).read_text("ascii", "replace")
+        return Path(source).read_text("ascii", "backslashreplace")
     except OSError as error:
         raise _UnusableError(f"{what}: no such file can be read ({error.strerror})") from error
     except ValueError as error:  # a NUL in it
