@@ -144,6 +144,12 @@ class AirflowApi:
         found = self._ask("GET", f"/api/v2/dags/{_q(dag_id)}/dagRuns", params={"limit": 1})
         return int(found["total_entries"])
 
+    def wait_for_start(self, dag_id: str, run_id: str, timeout: float) -> Run:
+        """Wait until a run that somebody else starts is there. Raises StackError after ``timeout`` seconds."""
+        if not _wait(lambda: self._find(_of(dag_id, run_id)) is not None, timeout):
+            raise StackError(f"no run {run_id} of {dag_id} after {timeout:g} s. Remedy: see the log of the bridge.")
+        return self.run(dag_id, run_id)
+
     def wait_for_run(self, run: Run, timeout: float, seen: Callable[[list[Task]], None] = lambda _: None) -> Run:
         """Wait until a run has ended; ``seen`` gets its tasks again and again meanwhile.
 
@@ -164,11 +170,6 @@ class AirflowApi:
         """The tasks of a run as they are now."""
         pages = self._pages(f"{_of(run.dag_id, run.run_id)}/taskInstances", "task_instances")
         return [_task(one) for one in pages]
-
-    def state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
-        """The state of a task, None where it has none or isn't there."""
-        found = self._find(f"{_of(dag_id, run_id)}/taskInstances/{_q(task_id)}")
-        return found["state"] if found else None
 
     def clear(self, run: Run, task_ids: list[str] | None = None) -> None:
         """Run tasks of a run once more, with all that comes after them; all of its tasks unless some are named."""
