@@ -37,6 +37,9 @@ def site() -> Site:
 
 
 if __name__ == "__main__":
+    # As Airflow's own `connections` command does, and without a public way: connections in the database are looked
+    # up in the process of a server alone.
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     try:
         print(site().to_json())  # noqa: T201 - what it is run for
     except KaiAirflowError as error:

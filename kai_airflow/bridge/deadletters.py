@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.errors import JetStreamError, translated
-from kai_airflow.messaging.feed import EXPECTED_LAST, WRONG_LAST_SEQUENCE
+from kai_airflow.messaging.guarded import publish_after
 from kai_airflow.messaging.reading import messages, stored
 from kai_airflow.messaging.streams import created, stream_names
 from kai_airflow.plan import names
@@ -90,14 +90,9 @@ async def bury(
             CREATED: created,
             SEQUENCE: str(sequence),
             SUBJECT: quote(raw.subject or "", safe=_SAFE),
-            EXPECTED_LAST: "0",
         }
         subject = names.dead_letter_subject(stream, created, sequence)
-        try:
-            await connection.js.publish(subject, raw.data or b"", stream=names.DEAD_LETTERS, headers=headers)
-        except APIError as error:
-            if error.err_code != WRONG_LAST_SEQUENCE:
-                raise
+        await publish_after(connection, names.DEAD_LETTERS, subject, raw.data or b"", 0, headers)
 
 
 async def listed(connection: Connection, stream: str | None = None) -> AsyncIterator[DeadLetter]:

@@ -52,16 +52,18 @@ class Ended:
 
     async def follow(self) -> None:
         """Go on until cancelled; what fails is tried again."""
+        trouble = ""
         while True:
             try:
                 if self.since == BEGINNING:
                     self.since = self._newest = await self._last_time()
                 await self._look(datetime.now(UTC))
-                pause = POLL
+                trouble = ""
             except KaiAirflowError as error:
-                log.warning("answers: %s", error)
-                pause = FAILED
-            await asyncio.sleep(pause)
+                if str(error) != trouble:
+                    log.warning("replies wait: %s", error)
+                trouble = str(error)
+            await asyncio.sleep(FAILED if trouble else POLL)
 
     async def _look(self, now: datetime) -> None:
         long = now - self._looked > LONG_LOOK

@@ -6,64 +6,75 @@ deleted with them and never before. Each is guarded by the last one's sequence: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-from nats.js.errors import APIError, NotFoundError
 
 from kai_airflow.bridge.requests import RunRequest
 from kai_airflow.messaging.errors import translated
-from kai_airflow.messaging.feed import EXPECTED_LAST, WRONG_LAST_SEQUENCE
+from kai_airflow.messaging.guarded import last_sequence, publish_after
 from kai_airflow.messaging.reading import messages
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from nats.js.api import RawStreamMsg
+
     from kai_airflow.messaging.connection import Connection
 
-
-@dataclass(frozen=True)
-class Known:
-    """The sequences that stand in records, and the last record's own."""
-
-    sequences: frozenset[int]
-    last: int
+MOST = 100_000  # messages that are remembered; of those before, records are read again where one turns up
 
 
-@dataclass(frozen=True)
+@dataclass
 class Groups:
-    """The records of one trigger."""
+    """The records of one trigger, as far as they were read: each once, whatever the number of messages.
+
+    ``_last``: the last record's sequence. ``_grouped``: the messages from ``_floor`` on that stand in records.
+    """
 
     connection: Connection
     stream: names.Stream
     trigger: str
+    _last: int = 0
+    _floor: int | None = None
+    _grouped: set[int] = field(default_factory=set)
 
     @property
     def subject(self) -> names.Subject:
         """Where they stand."""
         return names.groups_subject(self.stream, self.trigger)
 
-    async def known(self, first: int) -> Known:
-        """What is written down of the messages from this one on. A record stands behind its messages."""
+    async def grouped(self, first: int) -> Set[int]:
+        """Which messages stand in records, of those from ``first`` on. Raises MessagingError."""
         with translated(f"read the groups of {self.trigger!r}"):
-            try:
-                last = (await self.connection.js.get_last_msg(self.stream, self.subject)).seq or 0
-            except NotFoundError:
-                last = 0
-            sequences: set[int] = set()
-            if last > first:
-                async for raw in messages(self.connection, self.stream, self.subject, after=first):
-                    sequences |= set(RunRequest.from_json(raw.data or b"").origin.sequences)
-                    last = raw.seq or 0
-        return Known(frozenset(sequences), last)
+            if self._floor is None or first < self._floor:
+                await self._begin(first)
+            async for raw in messages(self.connection, self.stream, self.subject, after=self._last):
+                self._take(raw)
+        if len(self._grouped) > MOST:
+            self._floor, self._grouped = first, {sequence for sequence in self._grouped if sequence >= first}
+        return self._grouped
 
-    async def write(self, request: RunRequest, known: Known) -> bool:
-        """Write a group down; False where somebody else has written one meanwhile."""
-        headers = {EXPECTED_LAST: str(known.last)}
+    async def _begin(self, first: int) -> None:
+        """Read from that message on: a record stands behind its messages."""
+        self._last = await last_sequence(self.connection, self.stream, self.subject)
+        self._floor, self._grouped = first, set()
+        if self._last > first:
+            self._last = first
+            async for raw in messages(self.connection, self.stream, self.subject, after=first):
+                self._take(raw)
+
+    def _take(self, raw: RawStreamMsg) -> None:
+        self._grouped |= set(RunRequest.from_json(raw.data or b"").origin.sequences)
+        self._last = raw.seq or 0
+
+    async def write(self, request: RunRequest) -> bool:
+        """Write a group down; False where somebody else has written one since they were read."""
         with translated(f"write a group of {self.trigger!r} down"):
-            try:
-                await self.connection.js.publish(self.subject, request.to_json(), stream=self.stream, headers=headers)
-            except APIError as error:
-                if error.err_code != WRONG_LAST_SEQUENCE:
-                    raise
-                return False
+            written = await publish_after(self.connection, self.stream, self.subject, request.to_json(), self._last)
+        if written is None:
+            self._floor = None  # somebody was faster, or the last record has expired: begin anew
+            return False
+        self._last = written
+        self._grouped |= set(request.origin.sequences)
         return True

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCH = 256  # messages that are asked for at once
+BATCH = 256  # messages that are asked for at once, at most
+HELD = 1.0  # seconds that a batch may take: what a bridge that dies has in hand waits for ACK_WAIT
 RECORDS = 16  # groups
-ACK_WAIT = 60.0  # seconds until what nobody acked is delivered again, to whoever asks
+ACK_WAIT = 30.0  # seconds until what nobody acked is delivered again, to whoever asks
 PATIENCE = ACK_WAIT / 2  # seconds after which the rest of a batch is handed back
 LINGER = 0.25  # seconds that a group waits for more messages
 
@@ -70,6 +71,18 @@ class Source:
 
 
 @dataclass
+class Pace:
+    """How many messages are asked for at once: what takes a second, as the last ones did."""
+
+    most: int = 16
+
+    def learn(self, done: int, seconds: float) -> None:
+        """So many were done in this time."""
+        if done:
+            self.most = max(1, min(BATCH, int(done * HELD / max(seconds, 0.001))))
+
+
+@dataclass
 class Intake:
     """The way of one trigger's messages into runs of a DAG. Several may work on one trigger, also in other bridges."""
 
@@ -79,6 +92,9 @@ class Intake:
     dag_id: str
     source: Source
     messages_per_run: int = 1
+
+    def __post_init__(self) -> None:
+        self._groups = Groups(self.connection, self.source.stream, self.source.trigger)
 
     async def work(self) -> None:
         """Go on until cancelled.
@@ -100,16 +116,18 @@ class Intake:
             raise group.exceptions[0] from None
 
     async def _work(self, pull: Pull) -> None:
-        alone = self.messages_per_run == 1
-        most, linger = (BATCH, 0.0) if alone else (self.messages_per_run, LINGER)
+        alone, pace = self.messages_per_run == 1, Pace()
         while True:
+            most, linger = (pace.most, 0.0) if alone else (self.messages_per_run, LINGER)
             batch = deque(await pull.batch(most, linger))
+            taken, began = len(batch), time.monotonic()
             async with _handed_back(pull, batch):
                 await self._leave_out_known(pull, batch)
                 if alone:
                     await self._start_each(pull, batch)
                 else:
                     await self._write_down(pull, batch)
+            pace.learn(taken - len(batch), time.monotonic() - began)
             await self.gate.opens()
 
     async def _work_on_records(self, pull: Pull) -> None:
@@ -130,26 +148,24 @@ class Intake:
 
     async def _write_down(self, pull: Pull, batch: deque[Delivery]) -> None:
         """One record for all of them; who writes it has seen all records before, so no message is in two."""
-        groups = Groups(self.connection, self.source.stream, self.source.trigger)
         while batch:
             if not await self.gate.is_open():
                 raise NotNowError
-            known = await groups.known(min(one.sequence for one in batch))
-            read = [(one, await self._read(one)) for one in batch if one.sequence not in known.sequences]
+            grouped = await self._groups.grouped(min(one.sequence for one in batch))
+            read = [(one, await self._read(one)) for one in batch if one.sequence not in grouped]
             good = [(one, message) for one, message in read if message is not None]
             if good:
                 origin = self._origin([one for one, _ in good])
                 request = run_request(origin, [message for _, message in good])
-                if not await groups.write(request, known):
+                if not await self._groups.write(request):
                     continue
             while batch:
                 await pull.ack(batch.popleft())
 
     async def _leave_out_known(self, pull: Pull, batch: deque[Delivery]) -> None:
         """Ack what stands in a group: it was delivered again because its ack was lost."""
-        groups = Groups(self.connection, self.source.stream, self.source.trigger)
-        known = await groups.known(min(one.sequence for one in batch))
-        for one in [one for one in batch if one.sequence in known.sequences]:
+        grouped = await self._groups.grouped(min(one.sequence for one in batch))
+        for one in [one for one in batch if one.sequence in grouped]:
             await pull.ack(one)
             batch.remove(one)
 

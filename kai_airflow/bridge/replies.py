@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from nats.js.errors import NoStreamResponseError
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import Message, MessageType
 from kai_airflow.messaging.errors import BadMessageError, MessageTooLargeError, OriginError, translated
-from kai_airflow.messaging.feed import EXPECTED_LAST, WRONG_LAST_SEQUENCE
+from kai_airflow.messaging.guarded import last_sequence, publish_after
 from kai_airflow.messaging.origin import Origin
 from kai_airflow.messaging.reading import messages, stored
 from kai_airflow.messaging.streams import HEADERS_ROOM, created
@@ -157,48 +157,42 @@ class Answers:
 
 @dataclass
 class Sent:
-    """The replies on a subject, as far as they were read."""
+    """The replies on a subject, as far as they were read; the first of ours stands behind ``read``."""
 
     connection: Connection
     stream: str
     subject: str
     read: int
-    parts: set[str] = field(default_factory=set)
+    _last: int | None = None
+    _parts: set[str] = field(default_factory=set)
 
     async def send(self, part: str, data: bytes) -> None:
         """Publish one, unless it is there: it is the next one on its subject behind those that were read."""
         with translated(f"answer on {self.subject}"):
-            while True:
-                async for raw in messages(self.connection, self.stream, self.subject, after=self.read):
-                    self.parts.add((raw.headers or {}).get(PART, ""))
-                    self.read = raw.seq or 0
-                if part in self.parts or await self._published(part, data):
-                    return
+            if self._last is None:
+                self._last = await self._read()
+            while part not in self._parts and not await self._published(part, data):
+                self._last = await self._read()
+
+    async def _read(self) -> int:
+        """Read on; gives the last sequence of the subject."""
+        last = await last_sequence(self.connection, self.stream, self.subject)
+        async for raw in messages(self.connection, self.stream, self.subject, after=self.read):
+            self._parts.add((raw.headers or {}).get(PART, ""))
+            self.read = last = raw.seq or 0
+        return last
 
     async def _published(self, part: str, data: bytes) -> bool:
         """Whether nobody was faster."""
-        last = await self._last()
-        headers = {EXPECTED_LAST: str(last), PART: part}
-        if last > self.read:
-            return False
+        last, headers = self._last or 0, {PART: part}
         try:
-            ack = await self.connection.js.publish(self.subject, data, stream=self.stream, headers=headers)
+            sequence = await publish_after(self.connection, self.stream, self.subject, data, last, headers)
         except NoStreamResponseError:
             # The request is of another version, whose exits had other names.
             log.warning("nobody takes in %s: a reply is left out", self.subject)
             return True
-        except APIError as error:
-            if error.err_code != WRONG_LAST_SEQUENCE:
-                raise
-            return False
-        self.read = ack.seq
-        return True
-
-    async def _last(self) -> int:
-        try:
-            return (await self.connection.js.get_last_msg(self.stream, self.subject)).seq or 0
-        except NotFoundError:
-            return 0
+        self._last = sequence
+        return sequence is not None
 
 
 @dataclass
@@ -245,14 +239,7 @@ class Record:
         """The word's sequence, 0 where somebody was faster."""
         subject = names.answer_subject(self.stream, self.request)
         with translated(f"write down that message {self.request} of {self.stream} is answered"):
-            try:
-                headers = {EXPECTED_LAST: str(last)}
-                ack = await self.connection.js.publish(subject, word, stream=self.stream, headers=headers)
-            except APIError as error:
-                if error.err_code != WRONG_LAST_SEQUENCE:
-                    raise
-                return 0
-        return int(ack.seq)
+            return await publish_after(self.connection, self.stream, subject, word, last) or 0
 
 
 def _origin(run: Run) -> Origin | None:

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 PAUSES = (0.25, 1.0, 2.0, 5.0, 10.0)  # seconds before what failed is tried again
 LONG = 60.0  # seconds of work after which a failure is a new one
-IN_HAND = 4096  # messages of a trigger that bridges may have at a time
+IN_HAND = 20_000  # messages of a trigger that bridges may have at a time
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import ExpiredError, FedTwiceError, translated
+from kai_airflow.messaging.guarded import last_sequence, publish_after
 from kai_airflow.messaging.plain import PlainRequests
 from kai_airflow.messaging.reading import SOURCE, identity, messages, stored
 from kai_airflow.messaging.streams import created
@@ -31,9 +32,6 @@ ACK_WAIT_SECONDS = 22 * 60 * 60
 
 # A consumer that nobody was bound to for so long is removed by the server.
 IDLE_SECONDS = 24 * 60 * 60
-
-EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
-WRONG_LAST_SEQUENCE = 10071
 
 # Room for the headers that a copy carries and its original didn't, in bytes.
 _HEADERS_ROOM = 256
@@ -154,18 +152,15 @@ def _fitting(connection: Connection, data: bytes, message: codec.Message) -> byt
 
 
 async def _copy(connection: Connection, share: Share, source: Source, data: bytes) -> int:
-    headers = {EXPECTED_LAST: str(share.last), SOURCE: str(source.sequence)}
-    return await _publish(connection, share.of.stream, share.of.input, data, headers)
+    return await _publish(connection, share.of.stream, share.of.input, data, share.last, source.sequence)
 
 
-async def _publish(connection: Connection, stream: str, subject: str, data: bytes, headers: dict[str, str]) -> int:
-    try:
-        ack = await connection.js.publish(subject, data, stream=stream, headers=headers)
-    except APIError as error:
-        if error.err_code == WRONG_LAST_SEQUENCE:
-            raise FedTwiceError(subject) from error
-        raise
-    return ack.seq
+async def _publish(connection: Connection, stream: str, subject: str, data: bytes, last: int, source: int) -> int:
+    """A copy of the message ``source``."""
+    sequence = await publish_after(connection, stream, subject, data, last, {SOURCE: str(source)})
+    if sequence is None:
+        raise FedTwiceError(subject)
+    return sequence
 
 
 async def pass_on(connection: Connection, of: Try) -> None:
@@ -182,8 +177,7 @@ async def pass_on(connection: Connection, of: Try) -> None:
         async for raw in messages(connection, of.stream, of.input, after=done):
             message = replace(codec.decode(raw.data or b""), from_node=of.process)
             data = codec.encode(message, connection.max_payload - _HEADERS_ROOM)
-            headers = {EXPECTED_LAST: str(last), SOURCE: str(raw.seq)}
-            last = await _publish(connection, of.stream, of.output, data, headers)
+            last = await _publish(connection, of.stream, of.output, data, last, raw.seq or 0)
 
 
 async def hand_over(connection: Connection, of: Try, origin: Origin) -> dict[str, list[int]]:
@@ -204,8 +198,8 @@ async def hand_over(connection: Connection, of: Try, origin: Origin) -> dict[str
             channel = (raw.subject or "")[len(published) + 1 :]
             copies = channels.setdefault(channel, [])
             data = _fitting(connection, raw.data or b"", codec.decode(raw.data or b""))
-            headers = {EXPECTED_LAST: str(copies[-1] if copies else 0), SOURCE: str(sequence)}
-            copies.append(await _publish(connection, of.stream, of.subject(channel), data, headers))
+            last = copies[-1] if copies else 0
+            copies.append(await _publish(connection, of.stream, of.subject(channel), data, last, sequence))
     return channels
 
 
@@ -216,10 +210,5 @@ async def publish_first(connection: Connection, of: Try, message: codec.Message)
     """
     data = codec.encode(message, connection.max_payload - _HEADERS_ROOM)
     with translated(f"publish for {of.process!r}"):
-        try:
-            ack = await connection.js.publish(of.output, data, stream=of.stream, headers={EXPECTED_LAST: "0"})
-        except APIError as error:
-            if error.err_code != WRONG_LAST_SEQUENCE:
-                raise
-            return (await connection.js.get_last_msg(of.stream, of.output)).seq or 0
-    return ack.seq
+        sequence = await publish_after(connection, of.stream, of.output, data, 0)
+        return sequence or await last_sequence(connection, of.stream, of.output)
