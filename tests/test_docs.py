@@ -218,7 +218,7 @@ def connections(heading: str) -> list[str]:
 def test_nats_default_gives_the_address_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     (text,) = connections("nats_default")
     monkeypatch.setenv("AIRFLOW_CONN_NATS_DEFAULT", text)
-    assert nats_address().url == "nats://kai:CHANGE-ME@nats.example.com:4222"
+    assert nats_address().pods_url == "nats://kai:CHANGE-ME@nats.example.com:4222"
 
 
 def test_kai_services_names_every_key_of_every_section(monkeypatch: pytest.MonkeyPatch) -> None:

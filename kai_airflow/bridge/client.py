@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 PAGE = 100  # the API's own limit
 ANSWER = 20.0  # seconds; a busy machine's API server is slow, one that is cut off never answers
 CONNECTIONS = 16  # at a time, whatever the number of workflows
+NOT_AIRFLOW = "is that Airflow's API? Remedy: set KAI_AIRFLOW_URL to Airflow's [api] base_url."
+MASK = "***"
 CONFLICT, NOT_FOUND, UNAUTHORIZED, FORBIDDEN = 409, 404, 401, 403
 _PASSING = frozenset({408, 425, 429, UNAUTHORIZED, FORBIDDEN})  # and all from 500 on
 
@@ -82,23 +85,43 @@ class Airflow:
     async def start(self, dag_id: str, run_id: str, conf: Mapping[str, Any], note: str) -> None:
         """Start a run. AirflowError with status 409: there is one with this id."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf), "note": note}
-        await self._ask("POST", _runs(dag_id), json=body)
+        _run(await self._ask("POST", _runs(dag_id), json=body))  # what says anything else has made none
 
     async def run(self, dag_id: str, run_id: str) -> Run | None:
         """A run as it is now, None where there is none."""
         found = await self._find(f"{_runs(dag_id)}/{_q(run_id)}")
-        return _run(found) if found else None
+        return None if found is None else _run(found)
 
     async def ended(self, prefix: str, since: str) -> AsyncIterator[Run]:
         """Runs of all DAGs whose id begins so, and that ended at or after ``since``, ISO 8601, the first first."""
-        filters = {"state": ["success", "failed"], "end_date_gte": since, "order_by": ["end_date", "id"]}
-        async for run in self._pages("~", prefix, filters):
-            yield run
+        filters: dict[str, Any] = {"state": ["success", "failed"], "order_by": ["end_date", "id"]}
+        filters |= {"run_id_prefix_pattern": prefix, "limit": PAGE, "offset": 0, "end_date_gte": since}
+        shown: set[tuple[str, str, str | None]] = set()
+        while True:
+            page = [_run(one) for one in (await self._ask("GET", _runs("~"), params=filters))["dag_runs"]]
+            for run in page:
+                if (run.dag_id, run.run_id, run.end) not in shown:
+                    yield run
+            if len(page) < PAGE:
+                return
+            # From the last one's end on, and not by the number of the page: one that is cleared meanwhile would move
+            # up all behind it, and hide some.
+            last = page[-1].end
+            filters["offset"] = filters["offset"] + PAGE if page[0].end == last else 0
+            filters["end_date_gte"] = last
+            shown = {(run.dag_id, run.run_id, run.end) for run in page if run.end == last}
 
     async def runs(self, dag_id: str, prefix: str) -> AsyncIterator[Run]:
         """All runs of a DAG whose id begins so, the oldest first."""
-        async for run in self._pages(dag_id, prefix, {"order_by": ["id"]}):
-            yield run
+        filters = {"run_id_prefix_pattern": prefix, "order_by": "id", "limit": PAGE}
+        offset = 0
+        while True:
+            page = (await self._ask("GET", _runs(dag_id), params={**filters, "offset": offset}))["dag_runs"]
+            for one in page:
+                yield _run(one)
+            if len(page) < PAGE:
+                return
+            offset += PAGE
 
     async def oldest(self, dag_id: str) -> Run | None:
         """The oldest run of a DAG that Airflow still knows, whoever started it."""
@@ -118,24 +141,13 @@ class Airflow:
     async def state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
         """The state of a task, None where it has none or isn't there."""
         found = await self._find(f"{_runs(dag_id)}/{_q(run_id)}/taskInstances/{_q(task_id)}")
-        return found["state"] if found else None
+        return None if found is None else found["state"]
 
     async def xcom(self, run: Run, task_id: str, key: str) -> Any:
         """What a task left under ``key``, None where it left nothing."""
         where = f"{_runs(run.dag_id)}/{_q(run.run_id)}/taskInstances/{_q(task_id)}/xcomEntries/{_q(key)}"
         found = await self._find(where, deserialize="true")
         return None if found is None else found["value"]
-
-    async def _pages(self, dag_id: str, prefix: str, filters: Mapping[str, Any]) -> AsyncIterator[Run]:
-        offset = 0
-        while True:
-            asked = {**filters, "run_id_prefix_pattern": prefix, "limit": PAGE, "offset": offset}
-            page = (await self._ask("GET", _runs(dag_id), params=asked))["dag_runs"]
-            for one in page:
-                yield _run(one)
-            if len(page) < PAGE:
-                return
-            offset += PAGE
 
     async def _find(self, path: str, **params: str) -> dict[str, Any] | None:
         try:
@@ -150,7 +162,7 @@ class Airflow:
         for last in (False, True):
             token = self._token or await self._renewed("")
             answer = await self._send(method, path, headers={"Authorization": f"Bearer {token}"}, **request)
-            if answer.status_code != UNAUTHORIZED or last:
+            if last or not _is_old(answer):
                 return _body(method, path, answer)
             await self._renewed(token)
         raise AssertionError("unreachable")
@@ -160,7 +172,7 @@ class Airflow:
         async with self._renewing:
             if self._token == old:
                 answer = await self._send("POST", "/auth/token", json=self._login)
-                self._token = str(_body("POST", "/auth/token", answer)["access_token"])
+                self._token = str(_body("POST", "/auth/token", answer, self._login["password"])["access_token"])
             return self._token
 
     async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
@@ -178,14 +190,29 @@ async def reaching(site: AirflowSite) -> AsyncIterator[Airflow]:
         yield Airflow(site, client)
 
 
-def _body(method: str, path: str, answer: httpx.Response) -> dict[str, Any]:
+class _Answer(dict[str, Any]):
+    """What Airflow said. A proxy in front of it, or another server, may say anything else."""
+
+    def __missing__(self, key: str) -> Any:
+        raise AirflowError(0, f"Airflow: an answer without {key!r}: {NOT_AIRFLOW}")
+
+
+def _body(method: str, path: str, answer: httpx.Response, secret: str = "") -> dict[str, Any]:
+    """What was said; ``secret`` isn't repeated: who is asked in the wrong way says what he was asked."""
     if not answer.is_success:
-        said = answer.text[:1000]
+        text = answer.text.replace(secret, MASK).replace(json.dumps(secret)[1:-1], MASK) if secret else answer.text
         raise AirflowError(
-            answer.status_code, f"Airflow: {method} {path}: {answer.status_code} {said}{_remedy(answer)}"
+            answer.status_code, f"Airflow: {method} {path}: {answer.status_code} {text[:1000]}{_remedy(answer)}"
         )
-    body: dict[str, Any] = (answer.json() or {}) if answer.content else {}
-    return body
+    try:
+        return _Answer(answer.json())
+    except (ValueError, TypeError) as error:
+        raise AirflowError(0, f"Airflow: {method} {path}: no JSON object: {NOT_AIRFLOW}") from error
+
+
+def _is_old(answer: httpx.Response) -> bool:
+    """Whether another token would do: this one has expired, or another key than Airflow's present one signed it."""
+    return answer.status_code == UNAUTHORIZED or (answer.status_code == FORBIDDEN and "JWT" in answer.text)
 
 
 def _remedy(answer: httpx.Response) -> str:
@@ -204,7 +231,8 @@ def _runs(dag_id: str) -> str:
     return f"/api/v2/dags/{_q(dag_id)}/dagRuns"
 
 
-def _run(said: Mapping[str, Any]) -> Run:
+def _run(answer: Mapping[str, Any]) -> Run:
+    said = _Answer(answer)
     return Run(
         dag_id=said["dag_id"],
         run_id=said["dag_run_id"],

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 PREFIX = "kai__"
 REPLAY_PREFIX = "kai-replay__"
 
+MOST = 100_000  # messages of a run; messages_per_run is at most a tenth of it
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -55,7 +57,7 @@ class Origin:
     def from_conf(cls, conf: Mapping[str, Any]) -> Origin:
         """Read it back. Raises OriginError for what :meth:`to_conf` doesn't write."""
         try:
-            sequences = ranges.from_text(conf["sequences"])
+            sequences = ranges.from_text(conf["sequences"], MOST)
             found = cls(conf["stream"], conf["created"], conf["trigger"], sequences, int(conf["published"]))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise OriginError(f"{type(error).__name__}: {error}") from error
