@@ -280,9 +280,10 @@ def mounted(folder: Path) -> Iterator[None]:
     """A small disk."""
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a disk of a few megabytes can't be mounted here: {done.stderr.strip()}")
+    try:
+        subprocess.run(words, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a disk of a few megabytes can't be mounted here: {error}")
     try:
         yield
     finally:
