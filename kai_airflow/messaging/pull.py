@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
-from kai_airflow.messaging.errors import NoConsumerError, SilentError, translated
+from kai_airflow.messaging.errors import MessagingError, NoConsumerError, SilentError, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -65,9 +65,15 @@ class Pull:
         :raises NoConsumerError: there is no such consumer (any more)
         :raises SilentError: the server has nothing to say, not even that
         """
-        first = await self._first()
-        rest = await self._rest(most - 1, linger) if most > 1 else []
-        return [delivery(message) for message in (first, *rest)]
+        found = [await self._first()]
+        try:
+            if most > 1:
+                await self._rest(found, most, linger)
+        except BaseException:
+            for message in found:  # it is the next batch's; where there is none, it goes back with the rest
+                self.heard.put_nowait(message)
+            raise
+        return [delivery(message) for message in found]
 
     async def ack(self, one: Delivery) -> None:
         """It is done with."""
@@ -94,11 +100,10 @@ class Pull:
                 if not await self._goes_on(message):
                     break
 
-    async def _rest(self, most: int, linger: float) -> list[Msg]:
-        asked = {"batch": most, "expires": int(linger * _NS)} if linger else {"batch": most, "no_wait": True}
+    async def _rest(self, found: list[Msg], most: int, linger: float) -> None:
+        waits = {"expires": int(linger * _NS)} if linger else {"no_wait": True}
         mended = self.connection.breaks.mended
-        await self._ask(asked)
-        found: list[Msg] = []
+        await self._ask({"batch": most - len(found), **waits})
         deadline = time.monotonic() + linger + ANSWER
         while len(found) < most and (left := deadline - time.monotonic()) > 0:
             try:
@@ -108,7 +113,12 @@ class Pull:
             if message is None or _is_status(message):
                 break
             found.append(message)
-        return found
+
+    async def hand_all_back(self) -> None:
+        """What was heard and not asked for."""
+        while not self.heard.empty():
+            if not _is_status(message := self.heard.get_nowait()):
+                await self.hand_back(delivery(message))
 
     async def _ask(self, question: Mapping[str, object]) -> None:
         with translated(f"ask for messages of {self.stream}"):
@@ -145,7 +155,7 @@ class Pull:
 
 @asynccontextmanager
 async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIterator[Pull]:
-    """A subscription of its own for the messages of a consumer; what comes too late is handed back by the server."""
+    """A subscription of its own for the messages of a consumer; what nobody took in the end is handed back."""
     pull = Pull(connection, stream, consumer)
     pull._inbox = connection.nc.new_inbox()
 
@@ -158,8 +168,10 @@ async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIt
         yield pull
     finally:
         if not connection.nc.is_closed:
-            with suppress(nats.errors.Error):  # the connection is lost, and the subscription with it
+            # The connection is lost, and the subscription with it: the server hands back by itself, later.
+            with suppress(nats.errors.Error, MessagingError):
                 await subscription.unsubscribe()
+                await pull.hand_all_back()
 
 
 def delivery(message: Msg) -> Delivery:
@@ -177,4 +189,5 @@ def delivery(message: Msg) -> Delivery:
 
 
 def _is_status(message: Msg) -> bool:
-    return not message.data and bool(message.headers) and _STATUS in message.headers  # type: ignore[operator]
+    """Whether it is a word of the server's. A message is to be acked, and its headers are its publisher's."""
+    return not message.reply
