@@ -27,6 +27,9 @@ FIRST_CONNECT = 5.0  # seconds in which a server must have taken us in
 API_ANSWER = 10.0  # seconds that JetStream may take for an answer
 GOODBYE = 2  # seconds in which what was published must have reached the server, when a connection is closed
 SCHEMES = {"nats", "tls"}
+# A connection that stands and brings nothing any more is given up after two or three pings without an answer; a firewall
+# or a machine that went away tells nobody. The client's own pings are two minutes apart.
+PING = 5.0  # seconds between pings
 RECONNECT_WAIT = 0.25  # seconds between attempts on the same server
 
 
@@ -145,6 +148,7 @@ async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyn
                 closed_cb=tell,
                 reconnected_cb=breaks.tell,
                 max_reconnect_attempts=-1,
+                ping_interval=PING,  # type: ignore[arg-type]  # seconds; a fraction works
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds; a fraction works
             )
     except TimeoutError as error:
