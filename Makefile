@@ -54,7 +54,7 @@ proto: ## the generated code of kai_airflow/messaging/kai_nats_msg.proto
 
 requirements: ## the pinned requirements of development, from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra local --extra dev pyproject.toml --output-file requirements/dev.txt
+		--extra local --extra messaging --extra dev pyproject.toml --output-file requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-deps requirements/bench.in --output-file requirements/bench.txt
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
+from benchmarks.bridging import Groups, Intake, Latency, Memory, Rate
 from benchmarks.compiling import Compiling
 from benchmarks.deferral import Deferral
 from benchmarks.feeding import Feeding
@@ -47,16 +48,23 @@ class Measurement(Protocol):
 
 
 REPEAT = 5
-ON_THE_STACK: dict[str, Callable[[Site], Measurement]] = {"tasks": Tasks, "workflows": Workflows, "deferral": Deferral}
+RUNS_OF_MESSAGES: dict[str, Callable[[Site], Measurement]] = {"latency": Latency, "rate": Rate, "groups": Groups}
+BRIDGE_ALONE: dict[str, Callable[[Path], Measurement]] = {"intake": Intake, "memory": Memory}
+ON_THE_STACK: dict[str, Callable[[Site], Measurement]] = {
+    "tasks": Tasks,
+    "workflows": Workflows,
+    "deferral": Deferral,
+    **RUNS_OF_MESSAGES,
+}
 OF_THE_LANGUAGE: dict[str, Callable[[Path], Measurement]] = {
     "compiling": Compiling,
     "passing": Passing,
     "refreshing": Refreshing,
     "validating": Validating,
 }
-WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {"feeding": Feeding, **OF_THE_LANGUAGE}
+WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {"feeding": Feeding, **BRIDGE_ALONE, **OF_THE_LANGUAGE}
 ALL = (*ON_THE_STACK, *WITHOUT_STACK)
-GROUPS = {"language": tuple(OF_THE_LANGUAGE)}
+GROUPS = {"language": tuple(OF_THE_LANGUAGE), "bridge": (*RUNS_OF_MESSAGES, *BRIDGE_ALONE)}
 
 
 def main() -> int:

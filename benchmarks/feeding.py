@@ -62,7 +62,7 @@ class Feeding:
     async def _measured(self) -> dict[str, float]:
         folder = self._folder / f"nats-{self._count}"
         folder.mkdir()
-        async with _server(folder) as url, connect(url, name="benchmarks") as connection:
+        async with nats_server(folder) as url, connect(url, name="benchmarks") as connection:
             await ensure_run_stream(connection.js, STREAM)
             upstream = _new_try("upstream")
             wanted = [await _publish(connection, upstream, n) for n in range(MESSAGES)]
@@ -79,7 +79,8 @@ class Feeding:
 
 
 @asynccontextmanager
-async def _server(folder: Path) -> AsyncIterator[str]:
+async def nats_server(folder: Path) -> AsyncIterator[str]:
+    """A nats-server alone, while the block lasts; gives its URL."""
     port, password = ports.free(1)[0], secrets.token_hex(16)
     async with Supervisor(folder) as supervisor:
         await supervisor.start(nats.part(folder, port, password, basis(os.environ), 0))

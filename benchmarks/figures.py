@@ -24,6 +24,7 @@ class Unit:
 
 
 SECONDS, MILLISECONDS, COUNT, RATIO = Unit("s", 2), Unit("ms", 2), Unit("", 0), Unit("times", 2)
+MEGABYTES = Unit("MB", 1)
 
 
 @dataclass

@@ -6,7 +6,7 @@ KaiAirflowError
 ├── process.ProcessError                    a process that can't do what it was told
 ├── dag.claims.DuplicateDagIdError          a DAG id that another file has
 ├── operators.requests.ConfError            a run's conf
-├── operators.connections.ConnectionMissingError, ConnectionWrongError
+├── nats.errors.ConnectionMissingError, ConnectionWrongError
 ├── operators.pods.KubeError                Kubernetes refuses, is out of reach, or lost the pod
 ├── operators.supervisor.ProcessEndedError  a process that ended, never started, or can't
 ├── bundle.mirror.BundleError               a bundle whose folders can't work

@@ -218,7 +218,7 @@ def connections(heading: str) -> list[str]:
 def test_nats_default_gives_the_address_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     (text,) = connections("nats_default")
     monkeypatch.setenv("AIRFLOW_CONN_NATS_DEFAULT", text)
-    assert nats_address().url == "nats://kai:CHANGE-ME@nats.example.com:4222"
+    assert nats_address().pods_url == "nats://kai:CHANGE-ME@nats.example.com:4222"
 
 
 def test_kai_services_names_every_key_of_every_section(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +306,11 @@ def _noting(asked: set[tuple[str, str]]) -> aiohttp.TraceConfig:
     return trace
 
 
+async def unknown(_: kube.TaskName) -> str | None:
+    """The state of a task that Airflow doesn't know."""
+    return None
+
+
 async def test_the_role_allows_what_a_try_asks_of_kubernetes_and_no_more(tmp_path: Path) -> None:
     pod = {
         "metadata": {"name": "p", "namespace": "default", "labels": {kube.TRY_LABEL: "try"}},
@@ -314,7 +319,7 @@ async def test_the_role_allows_what_a_try_asks_of_kubernetes_and_no_more(tmp_pat
     asked: set[tuple[str, str]] = set()
     async with local_kubernetes(tmp_path, asked) as api:
         pods = Pods(api)
-        assert [orphan async for orphan in orphans(api, "", "default", lambda _: None)] == []
+        assert [orphan async for orphan in orphans(api, "", "default", unknown)] == []
         reference = await pods.create(pod)
         assert await pods.create(pod) == reference  # an answer that was lost: the request comes again
         await pods.create_secret(kube.secret("p", "try", reference, {}, None))

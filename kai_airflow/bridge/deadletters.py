@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from nats.js.errors import NotFoundError
+from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.messaging.errors import translated
+from kai_airflow.messaging.errors import JetStreamError, translated
 from kai_airflow.messaging.guarded import publish_after
 from kai_airflow.messaging.reading import messages, stored
+from kai_airflow.messaging.streams import created, stream_names
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ SEQUENCE = "Kai-Airflow-Sequence"
 SUBJECT = "Kai-Airflow-Subject"
 
 _SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")  # a header's value is ASCII
+DROPPED, REDRIVEN = b"dropped", b"redriven"  # what became of it
+
 LONGEST_REASON = 500  # characters, in a header that every reader shows
 
 
@@ -38,6 +41,17 @@ class NoDeadLetterError(KaiAirflowError):
 
     def __init__(self, number: int) -> None:
         super().__init__(f"no dead letter {number}. Remedy: kai-airflow deadletters list")
+
+
+class HomelessError(JetStreamError):
+    """A dead letter whose stream is gone, or doesn't take in its subject any more."""
+
+    def __init__(self, letter: DeadLetter) -> None:
+        super().__init__(
+            f"dead letter {letter.number} stays one: no stream {letter.stream} takes in {letter.subject}. "
+            f"Remedy: have a bridge serve that version, or take the message with `kai-airflow deadletters show "
+            f"{letter.number} --raw`."
+        )
 
 
 @dataclass(frozen=True)
@@ -104,18 +118,36 @@ async def redrive(connection: Connection, letter: DeadLetter) -> int:
     """
     headers = {"Nats-Msg-Id": f"{letter.stream}.{letter.created}.{letter.sequence}", ATTEMPTS: str(letter.attempts)}
     with translated(f"publish dead letter {letter.number} on {letter.subject}"):
-        ack = await connection.js.publish(letter.subject, letter.data, stream=letter.stream, headers=headers)
-    await drop(connection, letter)
+        try:
+            ack = await connection.js.publish(letter.subject, letter.data, stream=letter.stream, headers=headers)
+        except NoStreamResponseError as error:
+            raise HomelessError(letter) from error
+    await _settle(connection, letter, REDRIVEN)
     return int(ack.seq)
 
 
 async def drop(connection: Connection, letter: DeadLetter) -> None:
-    """Delete it for good; one that is gone already is fine."""
+    """Delete it for good; one that is gone already is fine. Raises MessagingError."""
+    await _settle(connection, letter, DROPPED)
+
+
+async def _settle(connection: Connection, letter: DeadLetter, how: bytes) -> None:
+    """Write down what became of it, for an audit of the messages where it came from, and delete it."""
     with translated(f"drop dead letter {letter.number}"):
+        stream = names.Stream(letter.stream)
+        if await _is_there(connection, stream, letter.created):
+            await connection.js.publish(names.settled_subject(stream, letter.sequence), how, stream=stream)
         try:
             await connection.js.delete_msg(names.DEAD_LETTERS, letter.number)
         except NotFoundError:
             return
+
+
+async def _is_there(connection: Connection, stream: names.Stream, moment: str) -> bool:
+    """Whether a stream is still the one that was made at that moment, and a bridge's."""
+    return stream in await stream_names(connection, names.settled_subject(stream, "*")) and (
+        await created(connection.js, stream) == moment
+    )
 
 
 def _dead_letter(raw: RawStreamMsg) -> DeadLetter:

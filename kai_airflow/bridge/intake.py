@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCH = 256  # messages that are asked for at once
+BATCH = 256  # messages that are asked for at once, at most
+HELD = 1.0  # seconds that a batch may take: what a bridge that dies has in hand waits for ACK_WAIT
 RECORDS = 16  # groups
-ACK_WAIT = 60.0  # seconds until what nobody acked is delivered again, to whoever asks
+ACK_WAIT = 30.0  # seconds until what nobody acked is delivered again, to whoever asks
 PATIENCE = ACK_WAIT / 2  # seconds after which the rest of a batch is handed back
 LINGER = 0.25  # seconds that a group waits for more messages
 
@@ -67,6 +68,18 @@ class Source:
     trigger: str
     messages: str
     groups: str
+
+
+@dataclass
+class Pace:
+    """How many messages are asked for at once: what takes a second, as the last ones did."""
+
+    most: int = 16
+
+    def learn(self, done: int, seconds: float) -> None:
+        """So many were done in this time."""
+        if done:
+            self.most = max(1, min(BATCH, int(done * HELD / max(seconds, 0.001))))
 
 
 @dataclass
@@ -103,16 +116,18 @@ class Intake:
             raise group.exceptions[0] from None
 
     async def _work(self, pull: Pull) -> None:
-        alone = self.messages_per_run == 1
-        most, linger = (BATCH, 0.0) if alone else (self.messages_per_run, LINGER)
+        alone, pace = self.messages_per_run == 1, Pace()
         while True:
+            most, linger = (pace.most, 0.0) if alone else (self.messages_per_run, LINGER)
             batch = deque(await pull.batch(most, linger))
+            taken, began = len(batch), time.monotonic()
             async with _handed_back(pull, batch):
                 await self._leave_out_known(pull, batch)
                 if alone:
                     await self._start_each(pull, batch)
                 else:
                     await self._write_down(pull, batch)
+            pace.learn(taken - len(batch), time.monotonic() - began)
             await self.gate.opens()
 
     async def _work_on_records(self, pull: Pull) -> None:

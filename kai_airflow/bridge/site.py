@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.messaging.connection import NatsAddress
+from kai_airflow.messaging.address import NatsAddress
 from kai_airflow.messaging.streams import Retention
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from kubernetes_asyncio.client import ApiException, V1DeleteOptions, V1Precondit
 from kai_airflow.kube import TRY_LABEL, TaskName, task_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 # A task and its pod begin and end within moments of each other: a younger pod is left alone, in seconds.
 YOUNGEST = 10.0
@@ -46,7 +46,7 @@ class Orphan:
 
 
 async def orphans(
-    api: Any, airflow: str, namespace: str | None, state: Callable[[TaskName], str | None]
+    api: Any, airflow: str, namespace: str | None, state: Callable[[TaskName], Awaitable[str | None]]
 ) -> AsyncIterator[Orphan]:
     """The pods of tries whose tasks have ended.
 
@@ -60,7 +60,7 @@ async def orphans(
         task = task_of(pod.metadata.annotations or {})
         if task is None or task.airflow != airflow or pod.metadata.deletion_timestamp or _age(pod) < YOUNGEST:
             continue
-        found = state(task)
+        found = await state(task)
         if found not in ACTIVE:
             yield Orphan(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid, task, found)
 

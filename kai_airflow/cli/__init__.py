@@ -14,7 +14,10 @@ from kai_airflow.errors import KaiAirflowError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("up", "down", "logs", "demo", "init", "run", "validate", "compile", "diff", "schema", "bridge", "sweep")
+COMMANDS = (
+    *("up", "down", "logs", "demo", "init", "run", "validate", "compile", "diff", "schema"),
+    *("bridge", "send", "deadletters", "replay", "audit", "prune", "sweep"),
+)
 FOUND_WRONG = 1  # what was looked at is wrong, or ended wrongly
 CANNOT = 2  # the command can't do what it was asked to
 INTERRUPTED = 130  # by Ctrl-C, as shells have it
@@ -32,6 +35,11 @@ examples:
   kai-airflow diff OLD NEW                what would change if the file NEW took the place of OLD
   kai-airflow schema > krt.schema.json    for editors, to check a krt.yaml while you write it
   kai-airflow bridge                      messages on NATS start runs, and replies go back (`up` runs one)
+  kai-airflow send p.w '{"n": 1}' --wait  a request as a trigger sends it, and what comes back
+  kai-airflow deadletters list            messages that could become no run, and why
+  kai-airflow replay p.w --seq 5-7        past messages as new runs
+  kai-airflow audit                       whether each message of a trigger is in one run
+  kai-airflow prune --dry-run             what is left in NATS of versions that no KRT names
   kai-airflow sweep --dry-run             pods that no task waits for any more
 
 `kai-airflow COMMAND --help` tells more.

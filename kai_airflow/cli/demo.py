@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the example: 0 when every task succeeded, 1 otherwise."""
+    """Run the example: 0 when every task succeeded and the reply came, 1 otherwise."""
     from kai_airflow.local import programs
 
     programs.require_extra()  # what is imported below needs it

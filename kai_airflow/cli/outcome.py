@@ -70,10 +70,15 @@ def show_log(console: Console, task: Task, lines: Sequence[str]) -> None:
 def show_published(console: Console, process: str, payloads: Iterable[Any]) -> None:
     """What a process has published."""
     for payload in payloads:
-        console.print(f"published by {process}:")
-        text = json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False)
-        lines = (printable(line, len(line)) for line in text.split("\n"))
-        console.print(JSONHighlighter()("\n".join(lines)), soft_wrap=True)
+        show_payload(console, f"published by {process}:", payload)
+
+
+def show_payload(console: Console, heading: str, payload: Any) -> None:
+    """What a message carries, as JSON."""
+    console.print(heading)
+    text = json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False)
+    lines = (printable(line, len(line)) for line in text.split("\n"))
+    console.print(JSONHighlighter()("\n".join(lines)), soft_wrap=True)
 
 
 def _coloured(state: str | None) -> str:

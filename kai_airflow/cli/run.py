@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.cli import CANNOT, products
+from kai_airflow.cli import CANNOT, payloads, products
 from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
@@ -81,6 +79,13 @@ def _job(args: argparse.Namespace, path: Path, workflow: Workflow) -> Job:
     )
 
 
+def _payload(given: str) -> Any:
+    """The payload, as the conf of a run has it."""
+    argument = "--payload"
+    text = payloads.read(given.removeprefix("@"), argument) if given == "-" or given.startswith("@") else given
+    return payloads.parsed(text, argument)
+
+
 def _workflow(plan: Plan, named: str | None) -> Workflow:
     chosen = products.chosen("workflow", named, [workflow.name for workflow in plan.workflows])
     (workflow,) = [workflow for workflow in plan.workflows if workflow.name == chosen]
@@ -90,37 +95,6 @@ def _workflow(plan: Plan, named: str | None) -> Workflow:
             "Remedy: to run them as tasks, set x-airflow: {mode: batch} in the workflow."
         )
     return workflow
-
-
-def _payload(given: str) -> Any:
-    """The payload, as the conf of a run has it."""
-    from kai_airflow.messaging.codec import pack
-    from kai_airflow.messaging.errors import PayloadError
-
-    try:
-        payload = json.loads(_text(given))
-        pack(payload)  # tells what a message can't carry, and where it is
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise KaiAirflowError(
-            f"--payload: not JSON: {where}: {error.msg}. Remedy: write JSON, as '{{\"a\": 1}}'."
-        ) from error
-    except RecursionError as error:
-        raise KaiAirflowError("--payload: nested too deeply for a message") from error
-    except (ValueError, PayloadError) as error:
-        raise KaiAirflowError(f"--payload: {error}") from error
-    return payload
-
-
-def _text(given: str) -> str | bytes:
-    if given == "-":
-        return sys.stdin.buffer.read()
-    if not given.startswith("@"):
-        return given
-    try:
-        return Path(given[1:]).read_bytes()
-    except OSError as error:
-        raise KaiAirflowError(f"--payload: {given[1:]}: {error.strerror}. Remedy: name a file of JSON.") from error
 
 
 def _images(file: Path) -> Path:

@@ -30,12 +30,10 @@ Airflow is found by these variables: KAI_AIRFLOW_URL, KAI_AIRFLOW_USER, KAI_AIRF
 own [api] base_url: pods of other Airflows in the same cluster are left alone.
 Kubernetes is the cluster that this runs in, or that of KUBECONFIG.
 """
-LOCAL = "http://localhost:8080"
-VARIABLES = ("KAI_AIRFLOW_URL", "KAI_AIRFLOW_USER", "KAI_AIRFLOW_PASSWORD")
 
 
 class SweepError(KaiAirflowError):
-    """The sweep can't ask Airflow or Kubernetes."""
+    """The sweep can't ask Kubernetes."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         while not told.is_set():
             try:
                 await _sweep(args)
-            except SweepError as error:
+            except KaiAirflowError as error:
                 print(f"kai-airflow: {error}", file=sys.stderr, flush=True)
             try:
                 async with asyncio.timeout(args.every):
@@ -78,16 +76,21 @@ async def _sweep(args: argparse.Namespace) -> None:
     from kubernetes_asyncio.client import ApiException
 
     from kai_airflow.bridge import sweep
+    from kai_airflow.bridge.client import reaching
+    from kai_airflow.bridge.site import AirflowSite
 
     count = 0
     try:
-        async with _kubernetes() as api:
-            with _Airflow() as airflow:
-                async for orphan in sweep.orphans(api, airflow.url, args.namespace, airflow.state):
-                    if not args.dry_run:
-                        await sweep.end(api, orphan)
-                    _say(orphan, args)
-                    count += 1
+        async with _kubernetes() as api, reaching(AirflowSite.of(os.environ)) as airflow:
+
+            async def state(task: TaskName) -> str | None:
+                return await airflow.state(task.dag_id, task.run_id, task.task_id)
+
+            async for orphan in sweep.orphans(api, airflow.url, args.namespace, state):
+                if not args.dry_run:
+                    await sweep.end(api, orphan)
+                _say(orphan, args)
+                count += 1
     except (ApiException, aiohttp.ClientError, TimeoutError) as error:
         raise SweepError(f"Kubernetes: {error}. Remedy: see that it runs, and that pods may be listed.") from error
     if args.every is None and not args.json:
@@ -96,34 +99,6 @@ async def _sweep(args: argparse.Namespace) -> None:
 
 def _say(orphan: Orphan, args: argparse.Namespace) -> None:
     print(json.dumps(orphan.as_dict()) if args.json else str(orphan), flush=True)
-
-
-class _Airflow:
-    """States of tasks, by Airflow's public API; it logs in only when there is something to ask."""
-
-    def __init__(self) -> None:
-        url, self._user, self._password = (os.environ.get(name, "") for name in VARIABLES)
-        self.url = (url or LOCAL).rstrip("/")
-        self._api: Any = None
-
-    def __enter__(self) -> _Airflow:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._api is not None:
-            self._api.__exit__(None, None, None)
-
-    def state(self, task: TaskName) -> str | None:
-        """The state that a task has now. Raises SweepError."""
-        from kai_airflow.local.airflow_api import AirflowApi, AirflowApiError
-
-        try:
-            if self._api is None:
-                self._api = AirflowApi(self.url, self._user, self._password).__enter__()
-            found: str | None = self._api.state(task.dag_id, task.run_id, task.task_id)
-        except AirflowApiError as error:
-            raise SweepError(f"{error}. Remedy: set {', '.join(VARIABLES)}.") from error
-        return found
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     Paint = Callable[[str, str], str]
 
@@ -27,10 +27,28 @@ def print_line(line: str) -> None:
     print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
+def tell(text: str) -> None:
+    """A line on standard error: how far it is, what it waits for, what to know about what it prints."""
+    from kai_airflow.krt.wording import printable
+
+    encoding = sys.stderr.encoding or "utf-8"
+    line = printable(text, len(text)).encode(encoding, "backslashreplace").decode(encoding)
+    print(line, file=sys.stderr, flush=True)
+
+
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines without colours; what isn't printable in them is escaped, too."""
     for line in lines:
         print_line(readable(line))
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of columns, as wide as what is in them; the last one isn't filled up."""
+    whole = [heads, *rows]
+    widths = [max(len(row[at]) for row in whole) for at in range(len(heads) - 1)]
+    return [
+        "  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in whole
+    ]
 
 
 def readable(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
@@ -43,6 +43,7 @@ class Run:
     state: str
     start: str | None = None
     end: str | None = None
+    conf: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,10 @@ class AirflowApi:
         pages = self._pages(f"/api/v2/dags/{_q(dag_id)}/dagVersions", "dag_versions")
         return sorted(int(one["version_number"]) for one in pages)
 
+    def pause(self, dag_id: str, *, paused: bool) -> None:
+        """Pause a DAG, or let it go on."""
+        self._ask("PATCH", f"/api/v2/dags/{_q(dag_id)}", json={"is_paused": paused})
+
     def start_run(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> Run:
         """Start a run, as the Trigger button does."""
         body = {"logical_date": None, "conf": dict(conf or {}), "dag_run_id": run_id}
@@ -133,6 +138,17 @@ class AirflowApi:
     def runs(self, dag_id: str) -> list[Run]:
         """All runs of a DAG."""
         return [_run(one) for one in self._pages(f"/api/v2/dags/{_q(dag_id)}/dagRuns", "dag_runs")]
+
+    def count_runs(self, dag_id: str) -> int:
+        """How many runs a DAG has."""
+        found = self._ask("GET", f"/api/v2/dags/{_q(dag_id)}/dagRuns", params={"limit": 1})
+        return int(found["total_entries"])
+
+    def wait_for_start(self, dag_id: str, run_id: str, timeout: float) -> Run:
+        """Wait until a run that somebody else starts is there. Raises StackError after ``timeout`` seconds."""
+        if not _wait(lambda: self._find(_of(dag_id, run_id)) is not None, timeout):
+            raise StackError(f"no run {run_id} of {dag_id} after {timeout:g} s. Remedy: see the log of the bridge.")
+        return self.run(dag_id, run_id)
 
     def wait_for_run(self, run: Run, timeout: float, seen: Callable[[list[Task]], None] = lambda _: None) -> Run:
         """Wait until a run has ended; ``seen`` gets its tasks again and again meanwhile.
@@ -154,11 +170,6 @@ class AirflowApi:
         """The tasks of a run as they are now."""
         pages = self._pages(f"{_of(run.dag_id, run.run_id)}/taskInstances", "task_instances")
         return [_task(one) for one in pages]
-
-    def state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
-        """The state of a task, None where it has none or isn't there."""
-        found = self._find(f"{_of(dag_id, run_id)}/taskInstances/{_q(task_id)}")
-        return found["state"] if found else None
 
     def clear(self, run: Run, task_ids: list[str] | None = None) -> None:
         """Run tasks of a run once more, with all that comes after them; all of its tasks unless some are named."""
@@ -256,7 +267,14 @@ def _of(dag_id: str, run_id: str) -> str:
 
 
 def _run(said: Mapping[str, Any]) -> Run:
-    return Run(said["dag_id"], said["dag_run_id"], said["state"], said["start_date"], said["end_date"])
+    return Run(
+        dag_id=said["dag_id"],
+        run_id=said["dag_run_id"],
+        state=said["state"],
+        start=said["start_date"],
+        end=said["end_date"],
+        conf=said["conf"] or {},
+    )
 
 
 def _task(said: Mapping[str, Any]) -> Task:

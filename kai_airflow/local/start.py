@@ -15,7 +15,7 @@ from kai_airflow.local.home import write_private
 from kai_airflow.local.keeper import Service, at_once
 from kai_airflow.local.progress import reported
 from kai_airflow.local.waiting import together, until
-from kai_airflow.messaging.connection import NatsAddress
+from kai_airflow.messaging.address import NatsAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

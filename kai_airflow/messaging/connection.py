@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 
+from kai_airflow.messaging import login
+from kai_airflow.messaging.address import NatsAddress
 from kai_airflow.messaging.errors import NatsUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from nats.js import JetStreamContext
+
+__all__ = ["Breaks", "Connection", "NatsAddress", "connect"]
 
 T = TypeVar("T")
 
@@ -26,41 +30,11 @@ log = logging.getLogger(__name__)
 FIRST_CONNECT = 5.0  # seconds in which a server must have taken us in
 API_ANSWER = 10.0  # seconds that JetStream may take for an answer
 GOODBYE = 2  # seconds in which what was published must have reached the server, when a connection is closed
-SCHEMES = {"nats", "tls"}
-# A connection that stands and brings nothing any more is given up after two or three pings without an answer; a firewall
-# or a machine that went away tells nobody. The client's own pings are two minutes apart.
-PING = 5.0  # seconds between pings
 RECONNECT_WAIT = 0.25  # seconds between attempts on the same server
-
-
-@dataclass(frozen=True)
-class NatsAddress:
-    """Where NATS is: ``nats://[user:password@]host:port``, or several of them with commas between.
-
-    Its ``str`` and ``repr`` show no password and no token.
-    """
-
-    url: str
-
-    @property
-    def servers(self) -> list[str]:
-        """The addresses one by one, secrets included."""
-        return [server.strip() for server in self.url.split(",")]
-
-    def as_json(self) -> dict[str, str]:
-        """For another process, secrets included."""
-        return {"url": self.url}
-
-    @classmethod
-    def from_json(cls, said: Mapping[str, str]) -> NatsAddress:
-        """Read it back."""
-        return cls(**said)
-
-    def __str__(self) -> str:
-        return ",".join(_shown(server) for server in self.servers)
-
-    def __repr__(self) -> str:
-        return f"NatsAddress({str(self)!r})"
+# A connection whose other end is gone without a word (a pulled cable, a firewall that forgot it) is noticed when as
+# many pings as are allowed have no answer at the time of the next.
+PING_INTERVAL = 5
+PINGS_WITHOUT_ANSWER = 2
 
 
 @dataclass
@@ -121,20 +95,21 @@ async def connect(
 
     :param name: how this client is called in the server's own lists
     :param timeout: seconds for the first connection; afterwards the client reconnects for as long as it takes
-    :raises NatsUnavailableError: a senseless address, nobody there in time, or the server refuses us
+    :raises NatsAddressError: a senseless address, or a file of its login that can't be used
+    :raises NatsUnavailableError: nobody there in time, or the server refuses us
     """
     where = NatsAddress(address) if isinstance(address, str) else address
-    _check(where)
     closed, breaks = asyncio.Event(), Breaks()
     nc = await _connected(where, name, timeout, closed, breaks)
     try:
         yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed, breaks)
     finally:
         await _close(nc)
+        closed.set()
 
 
 async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyncio.Event, breaks: Breaks) -> Client:
-    nc, trouble = Client(), _Trouble()
+    nc, trouble, options = _Client(where), _Trouble(), login.options(where)
 
     async def tell() -> None:
         closed.set()
@@ -142,19 +117,20 @@ async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyn
     try:
         async with asyncio.timeout(timeout):
             await nc.connect(
-                where.servers,
+                **options,
                 name=name,
                 error_cb=trouble.report,
                 closed_cb=tell,
                 reconnected_cb=breaks.tell,
                 max_reconnect_attempts=-1,
-                ping_interval=PING,  # type: ignore[arg-type]  # seconds; a fraction works
+                ping_interval=PING_INTERVAL,
+                max_outstanding_pings=PINGS_WITHOUT_ANSWER,
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds; a fraction works
             )
     except TimeoutError as error:
         await _close(nc)
         raise NatsUnavailableError(_nobody(where, timeout, trouble.last)) from error
-    except nats.errors.Error as error:
+    except (nats.errors.Error, ssl.SSLError) as error:
         await _close(nc)
         raise NatsUnavailableError(_refused(where, error)) from error
     trouble.connected = True
@@ -179,25 +155,38 @@ class _Trouble:
         log.log(logging.WARNING if self.connected else logging.DEBUG, "NATS: %s", error)
 
 
+class _Client(Client):
+    """Says nothing to a server without TLS where the address demands it; the stock client would log in there."""
+
+    def __init__(self, where: NatsAddress) -> None:
+        super().__init__()
+        self._demands_tls = where.demands_tls
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._demands_tls and not info.get("tls_required"):
+            raise _NoTlsError
+        await super()._process_info(info, initial_connection=initial_connection)
+
+
+class _NoTlsError(nats.errors.Error):
+    def __str__(self) -> str:
+        return "it doesn't require TLS, which this address demands"
+
+
 def _hopeless(error: Exception) -> bool:
-    return isinstance(error, nats.errors.Error) and "authorization" in str(error).lower()
+    if isinstance(error, nats.errors.Error):
+        return isinstance(error, _NoTlsError) or "authorization" in str(error).lower()
+    return isinstance(error, ssl.SSLError)
 
 
 async def _close(nc: Client) -> None:
     if nc.is_connected:
         with suppress(nats.errors.Error, OSError):
             await nc.flush(GOODBYE)
-    with suppress(nats.errors.Error, OSError):
-        await nc.close()
-
-
-def _shown(server: str) -> str:
-    userinfo, at, rest = server.rpartition("@")
-    if not at:
-        return server
-    scheme, slashes, secret = userinfo.rpartition("://")
-    user, colon, _ = secret.partition(":")
-    return f"{scheme}{slashes}{user if colon else '***'}{':***' if colon else ''}@{rest}"
+    # Bounded: the client waits for the end of a transport whose TLS handshake failed, which nobody ever tells it.
+    with suppress(nats.errors.Error, OSError, TimeoutError):
+        async with asyncio.timeout(GOODBYE):
+            await nc.close()
 
 
 def _nobody(where: NatsAddress, timeout: float, last: Exception | None) -> str:
@@ -209,15 +198,12 @@ def _nobody(where: NatsAddress, timeout: float, last: Exception | None) -> str:
 
 
 def _refused(where: NatsAddress, error: Exception) -> str:
-    return f"NATS: {where} refuses: {error}. Remedy: set the user and password that nats-server knows."
-
-
-def _check(where: NatsAddress) -> None:
-    for server in where.servers:
-        try:
-            parts = urlsplit(server if "://" in server else f"nats://{server}")
-            senseless = parts.scheme not in SCHEMES or not parts.hostname or parts.port == 0
-        except ValueError:  # a port that is no number, a bracket without its other half
-            senseless = True
-        if senseless:
-            raise NatsUnavailableError(f"NATS: {_shown(server)!r} is no address. Remedy: write nats://host:port.")
+    if isinstance(error, ssl.SSLError):
+        remedy = (
+            "give the certificate authority that signed the server's certificate, and a client certificate if asked"
+        )
+    elif isinstance(error, _NoTlsError):
+        remedy = "have nats-server require TLS, or don't demand it here"
+    else:
+        remedy = "set the login that nats-server knows: user and password, token, creds or nkey"
+    return f"NATS: {where} refuses: {error}. Remedy: {remedy}."

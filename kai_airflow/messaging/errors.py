@@ -2,6 +2,7 @@
 
 MessagingError
 ├── NatsUnavailableError    no server there, it refuses this client, or it went away
+│   └── NatsAddressError        what is known of the server can't be used
 ├── JetStreamError          the server is there and JetStream refuses: off, full, not permitted, in conflict
 │   ├── NoStreamError           a stream that isn't there
 │   ├── StreamGoneError         a stream that was deleted and made anew
@@ -38,6 +39,10 @@ class MessagingError(KaiAirflowError):
 
 class NatsUnavailableError(MessagingError):
     """No server there, it refuses this client, or it went away. Worth another try later."""
+
+
+class NatsAddressError(NatsUnavailableError):
+    """What is known of the server can't be used: no address, two logins, or a file that holds something else."""
 
 
 class JetStreamError(MessagingError):
@@ -139,6 +144,7 @@ TAKEN = "another stream takes these subjects in: remove it, or rename this produ
 FIXED = "NATS cannot change this in place: copy the stream's messages if they matter, then remove the stream"
 SILENT = "see that the server is not overloaded, and that this user may publish to $JS.API.>"
 GONE = "see that nats-server runs and can be reached"
+NO_STREAM = "create the stream, or mend its name"
 UNKNOWN = "see the nats-server log"
 
 # Error codes of the JetStream API (nats-server, server/errors.json) and what mends them.
@@ -153,6 +159,7 @@ REMEDIES = {
     10047: FULL,  # insufficient storage resources
     10052: FIXED,  # this part of a stream's configuration cannot be updated
     10058: FIXED,  # stream name already in use with a different configuration
+    10059: NO_STREAM,  # stream not found
     10065: TAKEN,  # subjects overlap with an existing stream
     10076: OFF,  # JetStream not enabled
     10077: QUOTA,  # maximum messages or bytes reached, discard policy new

@@ -79,3 +79,14 @@ def without(sequences: Iterable[int], done: Iterable[int]) -> tuple[int, ...]:
     """Those that aren't done."""
     over = set(done)
     return tuple(number for number in sequences if number not in over)
+
+
+def request_of_run(run_id: str) -> tuple[str, int] | None:
+    """When the stream of a run's first message was made, and that message's sequence: what :attr:`Origin.run_id` says.
+
+    None for a run that the bridge didn't start.
+    """
+    created, _, sequence = run_id.removeprefix(PREFIX).partition("__")
+    if not run_id.startswith(PREFIX) or not created or not (sequence.isascii() and sequence.isdigit()):
+        return None
+    return created, int(sequence)

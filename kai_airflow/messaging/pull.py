@@ -38,7 +38,10 @@ _SHORT = 9  # parts of an ack subject without domain and account
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message of a stream that a consumer was given: to be acked, or handed back. ``published``: µs since 1970."""
+    """A message of a stream that a consumer was given: to be acked, or handed back. ``published``: µs since 1970.
+
+    ``number`` counts what the consumer was given, ``left`` is what it has for us behind this.
+    """
 
     subject: str
     data: bytes
@@ -46,6 +49,9 @@ class Delivery:
     attempts: int
     published: int
     reply: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    number: int = 0
+    left: int = 0
 
 
 @dataclass
@@ -185,6 +191,9 @@ def delivery(message: Msg) -> Delivery:
         attempts=int(parts[at + 2]),
         published=int(parts[at + 5]) // 1000,
         reply=message.reply,
+        headers=message.headers or {},
+        number=int(parts[at + 4]),
+        left=int(parts[at + 6]),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook, KubernetesHook
 from airflow.sdk import BaseHook
@@ -14,30 +13,29 @@ from kubernetes.config import ConfigException as SyncConfigError
 from kubernetes_asyncio.client import CoreV1Api
 from kubernetes_asyncio.config import ConfigException as AsyncConfigError
 
-from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.app_config import PLACEHOLDERS
-from kai_airflow.messaging.connection import NatsAddress
+from kai_airflow.nats.address import DEFAULT_CONN_ID, address
+from kai_airflow.nats.errors import ConnectionMissingError, ConnectionWrongError
 from kai_airflow.operators.pods import Pods
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from airflow.sdk import Connection
+    from kai_airflow.messaging.address import NatsAddress
 
-NATS_CONN_ID = "nats_default"
+__all__ = [
+    "ConnectionMissingError",
+    "ConnectionWrongError",
+    "Services",
+    "kubernetes_configured",
+    "kubernetes_hook",
+    "kubernetes_pods",
+    "nats_address",
+    "services",
+]
+
+NATS_CONN_ID = DEFAULT_CONN_ID
 SERVICES_CONN_ID = "kai_services"
-_NATS_PORT = 4222
-
-
-class ConnectionMissingError(KaiAirflowError):
-    """Airflow doesn't know a connection that a task needs."""
-
-
-class ConnectionWrongError(KaiAirflowError):
-    """The connection ``kai_services`` says something that app.yaml has no place for."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"Airflow's connection {SERVICES_CONN_ID!r}: {what}. Remedy: see docs/deploying.md.")
 
 
 @dataclass(frozen=True)
@@ -90,14 +88,9 @@ def nats_address() -> NatsAddress:
     """Where NATS is, from the connection ``nats_default``.
 
     :raises ConnectionMissingError: Airflow has no such connection
+    :raises ConnectionWrongError: it says something that can't be used
     """
-    try:
-        return NatsAddress(_url(BaseHook.get_connection(NATS_CONN_ID)))
-    except AirflowNotFoundException as error:
-        raise ConnectionMissingError(
-            f"Airflow has no connection {NATS_CONN_ID!r}. Remedy: add one of type generic with host, port, and where "
-            "needed login and password."
-        ) from error
+    return address(NATS_CONN_ID)
 
 
 def services() -> Services:
@@ -116,16 +109,13 @@ def services() -> Services:
 
 def _check_service(name: str, keys: object) -> None:
     if name not in PLACEHOLDERS:
-        raise ConnectionWrongError(f"section {name!r} of its extra isn't one of {', '.join(PLACEHOLDERS)}")
+        raise ConnectionWrongError(
+            SERVICES_CONN_ID, f"section {name!r} of its extra isn't one of {', '.join(PLACEHOLDERS)}"
+        )
     if not isinstance(keys, dict):
-        raise ConnectionWrongError(f"section {name!r} of its extra is no map")
+        raise ConnectionWrongError(SERVICES_CONN_ID, f"section {name!r} of its extra is no map")
     for key in keys:
         if key not in PLACEHOLDERS[name]:
-            raise ConnectionWrongError(f"{name}.{key} of its extra isn't one of {', '.join(PLACEHOLDERS[name])}")
-
-
-def _url(connection: Connection) -> str:
-    login = quote(connection.login or "", safe="")
-    password = quote(connection.password or "", safe="")
-    userinfo = f"{login}:{password}@" if password else f"{login}@" if login else ""
-    return f"nats://{userinfo}{connection.host or 'localhost'}:{connection.port or _NATS_PORT}"
+            raise ConnectionWrongError(
+                SERVICES_CONN_ID, f"{name}.{key} of its extra isn't one of {', '.join(PLACEHOLDERS[name])}"
+            )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from kai_airflow.messaging.connection import NatsAddress
+    from kai_airflow.messaging.address import NatsAddress
     from kai_airflow.operators.requests import Request
     from kai_airflow.plan import Process, Workflow
 

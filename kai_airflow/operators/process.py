@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from kai_airflow.messaging.connection import Connection, NatsAddress
+    from kai_airflow.messaging.address import NatsAddress
+    from kai_airflow.messaging.connection import Connection
     from kai_airflow.messaging.tries import Source, Try
     from kai_airflow.operators.attempt import Verdict
     from kai_airflow.operators.connections import Services
@@ -158,7 +159,7 @@ class ProcessOperator(KubernetesPodOperator):
             clears=context["dag_run"].clear_number or 0,
             namespace=pod(ti_id)["metadata"]["namespace"],
             pod=pod,
-            config=partial(self._app_config, address, sections),
+            config=partial(self._app_config, address.pods_url, sections),
             log=self.log,
             note=self.log.info,
         )
@@ -174,8 +175,8 @@ class ProcessOperator(KubernetesPodOperator):
         manifest: dict[str, Any] = ApiClient().sanitize_for_serialization(request)
         return manifest
 
-    def _app_config(self, address: NatsAddress, sections: Services, of: Try) -> dict[str, Any]:
-        wiring = kube.Wiring(url=address.url, stream=of.stream, output=of.output, inputs=(of.input,))
+    def _app_config(self, nats_url: str, sections: Services, of: Try) -> dict[str, Any]:
+        wiring = kube.Wiring(url=nats_url, stream=of.stream, output=of.output, inputs=(of.input,))
         return kube.app_config(self.workflow, self.process, wiring, sections.sections)
 
     async def _attempt(

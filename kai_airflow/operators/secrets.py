@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
 
 from airflow.sdk.log import mask_secret
 
@@ -12,7 +11,7 @@ from kai_airflow.krt import is_sensitive, passwords
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kai_airflow.messaging.connection import NatsAddress
+    from kai_airflow.messaging.address import NatsAddress
     from kai_airflow.operators.connections import Services
     from kai_airflow.plan import Process, Workflow
 
@@ -32,11 +31,8 @@ def mask_secrets(workflow: Workflow, process: Process, address: NatsAddress, ser
     for config in configs:
         for secret in _secrets(config):
             mask_secret(secret)
-    for server in address.servers:
-        password = urlsplit(server).password
-        if password:
-            mask_secret(password)  # as it stands in the URL, quoted; Airflow knows it unquoted
-            mask_secret(quote(password, safe=""))
+    for secret in address.secrets():
+        mask_secret(secret)
 
 
 def _environments(pod: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

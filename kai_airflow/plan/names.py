@@ -112,6 +112,11 @@ def answer_subject(stream: Stream, sequence: int | str) -> Subject:
     return Subject(f"{stream}.{BRIDGE}.answers.{sequence}")
 
 
+def settled_subject(stream: Stream, sequence: int | str) -> Subject:
+    """Where it is written down that somebody dropped or redrove the dead letter of this message; ``*`` for all."""
+    return Subject(f"{stream}.{BRIDGE}.settled.{sequence}")
+
+
 def intake_consumer(trigger: str, created: str) -> Consumer:
     """The bridge's consumer of a trigger's messages, in the stream that was made at this moment and in no later one."""
     return Consumer(f"{BRIDGE}-messages-{trigger}-{created}")
@@ -122,8 +127,8 @@ def groups_consumer(trigger: str, created: str) -> Consumer:
     return Consumer(f"{BRIDGE}-groups-{trigger}-{created}")
 
 
-def dead_letter_subject(stream: Stream, created: str, sequence: int) -> Subject:
-    """Where a message that can't become a run is kept: one subject for each, so that it is there once."""
+def dead_letter_subject(stream: Stream, created: str, sequence: int | str) -> Subject:
+    """Where a message that can't become a run is kept, one subject each, so that it is there once; ``*``: any."""
     return Subject(f"{DEAD_LETTERS}.{stream}.{created}.{sequence}")
 
 

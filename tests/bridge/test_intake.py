@@ -53,7 +53,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "ANSWER", 0.3)
     monkeypatch.setattr("kai_airflow.bridge.gate.PAUSES", (0.02,))
     monkeypatch.setattr(workflow, "PAUSES", (0.05,))
-    monkeypatch.setattr("kai_airflow.messaging.connection.PING", 0.2)
+    monkeypatch.setattr("kai_airflow.messaging.connection.PING_INTERVAL", 0.2)
     monkeypatch.setattr("kai_airflow.messaging.connection.API_ANSWER", 1.0)
     monkeypatch.setattr(pull, "EXPIRES", 1.0)
     monkeypatch.setattr(pull, "HEARTBEAT", 0.2)

@@ -42,7 +42,10 @@ async def made(api: Any, *pods: dict[str, Any]) -> None:
 
 
 async def found(api: CoreV1Api, state: str | None, namespace: str | None = "default") -> list[Orphan]:
-    return [orphan async for orphan in sweep.orphans(api, AIRFLOW, namespace, lambda _: state)]
+    async def told(_: kube.TaskName) -> str | None:
+        return state
+
+    return [orphan async for orphan in sweep.orphans(api, AIRFLOW, namespace, told)]
 
 
 @pytest.mark.usefixtures("old")

@@ -72,7 +72,8 @@ def test_a_persons_conf_is_none() -> None:
 
 def test_messages_of_another_trigger_or_stream_are_others() -> None:
     assert ORIGIN.is_of(replace(ORIGIN, sequences=(1,), published=1))
-    for change in ({"stream": "x"}, {"created": "x"}, {"trigger": "x"}):
+    changes: list[dict[str, Any]] = [{"stream": "x"}, {"created": "x"}, {"trigger": "x"}]
+    for change in changes:
         assert not ORIGIN.is_of(replace(ORIGIN, **change))
 
 

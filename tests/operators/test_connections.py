@@ -17,7 +17,7 @@ from kai_airflow.operators.connections import (
 def test_login_and_password_are_quoted_into_the_address_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = {"conn_type": "nats", "host": "h", "port": 4333, "login": "a:b", "password": "p@ss/word"}
     monkeypatch.setenv("AIRFLOW_CONN_NATS_DEFAULT", json.dumps(connection))
-    assert nats_address().url == "nats://a%3Ab:p%40ss%2Fword@h:4333"
+    assert nats_address().pods_url == "nats://a%3Ab:p%40ss%2Fword@h:4333"
     assert "p%40ss" not in repr(nats_address())
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kai_airflow.local import guard
 from tests.stack.conftest import command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kai_airflow.local.airflow_api import AirflowApi, Run
 
 
@@ -27,6 +30,16 @@ def part_process(words: str) -> int:
 def kill(words: str) -> None:
     """kill -9 of a part."""
     os.kill(part_process(words), signal.SIGKILL)
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A process that does nothing while the block lasts."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def task_processes(api: AirflowApi, run: Run, task_id: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import nats.errors
@@ -17,12 +17,10 @@ from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.feed import fed
 from kai_airflow.messaging.tries import Try
 from kai_airflow.plan.names import Stream
-from tests.stack.parts import kill, part_process, task_processes
+from tests.stack.parts import kill, part_process, stopped, task_processes
 from tests.stack.pipelines import COUNT, Pipeline, add_processes, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kai_airflow.local.airflow_api import AirflowApi, Run
     from kai_airflow.local.stack import Stack
 
@@ -76,16 +74,6 @@ def sources_of(stack: Stack, stream: str, subject: str) -> list[int]:
         return [one.source for one in share.inputs]
 
     return asyncio.run(read())
-
-
-@contextmanager
-def stopped(process: int) -> Iterator[None]:
-    """A process that does nothing while the block lasts."""
-    os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(process, signal.SIGCONT)
 
 
 def kill_worker(pipe: Pipeline, run: Run, task: str = "mid") -> None:
