@@ -179,9 +179,10 @@ class _Comparison:
 
     def _say_old(self, place: Place, held: Held, old: Sequence[int]) -> None:
         if old:
-            knows = "is older than any run" if self.oldest is not None else "and there is no run at all"
-            which = f"message(s) {ranges.to_text(old)} of {held.trigger!r} in {place.stream}"
-            self.unsure.append(f"{which}: in no run that Airflow knows, {knows} of the DAG: runs may have been deleted")
+            which = f"message(s) {ranges.to_text(old)} of {held.trigger!r} in {place.stream} are in no run"
+            than = "older than any run of the DAG that Airflow knows: their runs may have been deleted"
+            none = "Airflow knows no run of the DAG (any more)"
+            self.unsure.append(f"{which}, and {none if self.oldest is None else than}")
 
     def _say_strangers(self, count: int) -> None:
         if count:

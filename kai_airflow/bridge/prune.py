@@ -114,7 +114,9 @@ async def leftovers(connection: Connection, keep: Named, force: Iterable[str] = 
     found = {name: info for name, info in (await _streams(connection)).items() if name not in keep.streams}
     forced = frozenset(force)
     live = [
-        _leftover("live stream", info, "" if name in forced else await _unprocessed(connection, info, keep))
+        _leftover(
+            "live stream", info, "" if name in forced else await _needed(connection, info, keep, found.keys() - forced)
+        )
         for name, info in found.items()
         if _is_live(info)
     ]
@@ -165,6 +167,16 @@ def _is_live(info: StreamInfo) -> bool:
 
 def _leftover(kind: str, info: StreamInfo, spared: str = "") -> Leftover:
     return Leftover(kind, str(info.config.name), info.state.messages, info.state.bytes, spared)
+
+
+async def _needed(connection: Connection, info: StreamInfo, keep: Named, unnamed: Collection[str]) -> str:
+    """Why a live stream stays: for its own sake, or for that of its run stream, which is told by it alone."""
+    if why := await _unprocessed(connection, info, keep):
+        return why
+    for owner in _owners([str(info.config.name)]) - keep.owners:
+        if (runs := "_".join(owner)) in unnamed and owner[0] == names.RUNS and await _unfinished(connection, runs):
+            return f"a task still works with {runs}"
+    return ""
 
 
 async def _unfinished(connection: Connection, stream: str) -> str:

@@ -151,10 +151,10 @@ async def _start(args: argparse.Namespace, replay: Replay, messages: Sequence[Pa
     from kai_airflow.messaging import ranges
 
     planned = chunks(messages, most)
-    count, done = Count("run(s)", len(planned)), 0
+    count, done, runs = Count("run(s)", len(planned)), 0, 0
     try:
         for chunk in planned:
-            await _paced(args, replay, chunk, done)
+            runs += await _paced(args, replay, chunk, first=not done)
             done += 1
             count.at(done)
             if _interrupted():
@@ -166,24 +166,25 @@ async def _start(args: argparse.Namespace, replay: Replay, messages: Sequence[Pa
         if rest := sorted(one.sequence for chunk in planned[done:] for one in chunk):
             tell(f"{done} of {len(planned)} run(s) done. The rest: --seq {ranges.to_text(rest)}")
     verb = "would be started" if args.dry_run else "started"
-    tell(f"{len(planned)} run(s) {verb} with {len(messages) - len(replay.left_out)} message(s)")
+    tell(f"{runs} run(s) {verb} with {len(messages) - len(replay.left_out)} message(s)")
 
 
-async def _paced(args: argparse.Namespace, replay: Replay, chunk: Sequence[Past], before: int) -> None:
-    """Start one run, not earlier than the rate allows."""
+async def _paced(args: argparse.Namespace, replay: Replay, chunk: Sequence[Past], *, first: bool) -> bool:
+    """Start one run, not earlier than the rate allows; whether there is anything to start."""
     import asyncio
 
     request = await replay.request(chunk)
     if request is None:
-        return
+        return False
     if not args.dry_run:
-        if before and args.rate:
+        if args.rate and not first:
             await asyncio.sleep(1 / args.rate)
         await replay.admitted()
         await _whole(replay.start(request))
     origin = request.origin.to_conf()
     said = {"dag_id": replay.dag_id, "run_id": replay.run_id(request), **origin}
     print_line(json.dumps(said) if args.json else readable(f"{said['run_id']}: {request.note}"))
+    return True
 
 
 async def _whole(doing: Coroutine[Any, Any, None]) -> None:

@@ -29,10 +29,17 @@ def add_site(parser: argparse.ArgumentParser, description: str) -> None:
 async def site(args: argparse.Namespace) -> Site:
     """The site that the arguments mean.
 
-    :raises SiteError: Airflow can't tell
+    :raises SiteError: Airflow can't tell, or has no KRT files
     :raises StackError: no stack runs in the folder of --home
     """
+    from kai_airflow.bridge.site import SiteError
+
     found = await _site(args.home)
+    if args.dags is None and not found.folders:
+        raise SiteError(
+            "Airflow has no KrtDagBundle. Remedy: add one to [dag_processor] dag_bundle_config_list, "
+            "or name the folder of the KRT files with --dags."
+        )
     return replace(found, folders=(args.dags.absolute(),)) if args.dags else found
 
 

@@ -61,7 +61,6 @@ async def test_a_connection_of_airflows_database_is_found() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
-        ("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", "[]", "no KrtDagBundle.*--dags"),
         ("AIRFLOW__KAI_AIRFLOW__STREAM_MAX_AGE", "a week", "stream_max_age = 'a week'.*Remedy"),
         ("UNUSED", "", "no connection 'nats_default'.*Remedy"),
     ],

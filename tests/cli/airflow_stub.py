@@ -19,7 +19,9 @@ TOKEN = "a-token"
 
 @dataclass
 class AirflowStub:
-    """``runs`` are by DAG and run id, ``answers`` are statuses with which the next requests for a run are refused.
+    """``runs`` are by DAG and run id, ``tasks`` are states by DAG, run and task.
+
+    ``answers`` are statuses with which the next requests for a run are refused.
 
     :param keeps: whether a run that is refused with 500 and more is there all the same
     :param gate: a request for a run waits until it is set; ``asked`` is set when one waits
@@ -28,6 +30,8 @@ class AirflowStub:
     url: str = ""
     dags: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    tasks: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    lets_in: bool = True
     answers: list[int] = field(default_factory=list)
     keeps: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -63,10 +67,17 @@ class AirflowStub:
             web.get(runs, self._list),
             web.post(runs, self._start),
             web.get(f"{runs}/{{run}}", self._run),
+            web.get(f"{runs}/{{run}}/taskInstances/{{task}}", self._task),
         )
 
     async def _log_in(self, _: web.Request) -> web.Response:
+        if not self.lets_in:
+            return web.json_response({"detail": "who?"}, status=401)
         return web.json_response({"access_token": TOKEN}, status=201)
+
+    async def _task(self, request: web.Request) -> web.Response:
+        key = (request.match_info["dag"], request.match_info["run"], request.match_info["task"])
+        return _found({"state": self.tasks[key]} if key in self.tasks else None)
 
     async def _dag(self, request: web.Request) -> web.Response:
         return _found(self.dags.get(request.match_info["dag"]))

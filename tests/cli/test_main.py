@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def test_help_names_each_command_and_shows_it_in_use(capsys: pytest.CaptureFixtu
     assert ended.value.code == 0
     said = capsys.readouterr().out
     for command in COMMANDS:
-        assert f"    {command} " in said
+        assert re.search(rf"^    {command}\s", said, re.MULTILINE)
         assert f"  kai-airflow {command} " in said
 
 

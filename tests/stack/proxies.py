@@ -132,7 +132,7 @@ class Moody(Between):
     """
 
     LATE = ANSWER + 2.0  # seconds
-    MOODS = {"well": 80, "slow": 8, "refuses": 4, "forgets": 4, "hangs up": 4}  # and how often, of a hundred
+    MOODS = {"well": 84, "slow": 4, "refuses": 4, "forgets": 4, "hangs up": 4}  # and how often, of a hundred
 
     def __init__(self, port: int, seed: int) -> None:
         super().__init__(port)

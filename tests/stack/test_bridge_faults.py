@@ -150,15 +150,15 @@ def test_a_nats_server_that_is_killed_again_and_again_forgets_no_message_and_eac
     flow.assert_each_once()
 
 
-def test_an_api_server_that_stands_still_for_a_while_and_dies_then_gets_each_run_once(flow: Flow) -> None:
-    with flow.publishing():
-        flow.under_way(50)
+def test_an_api_server_that_stands_still_for_a_while_and_dies_then_gets_each_run_once(sevens: Flow) -> None:
+    with sevens.publishing():
+        sevens.under_way(10)
         with stopped(part_process(API)):
             time.sleep(AWAY)
-        flow.under_way(100)
+        sevens.under_way(20)
         kill(API)
-    flow.wait()
-    flow.assert_each_once()
+    sevens.wait()
+    sevens.assert_each_once()
 
 
 def test_an_api_server_that_is_late_or_says_500_whether_or_not_it_made_a_run_gets_each_once(
@@ -175,25 +175,24 @@ def test_an_api_server_that_is_late_or_says_500_whether_or_not_it_made_a_run_get
 
 
 def test_connections_that_are_cut_or_go_silent_are_made_anew_and_each_message_is_in_one_run(
-    stack: Stack, flow: Flow
+    stack: Stack, sevens: Flow
 ) -> None:
     port = urlsplit(stack.nats_url).port or 0
     with Link(port) as to_nats, Link(stack.port) as to_api:
         nats = NatsAddress(stack.nats_url.replace(f":{port}", f":{to_nats.port}"))
         airflow = replace(site(stack).airflow, url=f"http://{HOST}:{to_api.port}")
         with bridging(stack, replace(site(stack), nats=nats, airflow=airflow)):
-            with flow.publishing():
-                for runs, link in ((50, to_nats), (100, to_api)):
-                    flow.under_way(runs)
+            with sevens.publishing():
+                for runs, link in ((10, to_nats), (20, to_api)):
+                    sevens.under_way(runs)
                     link.cut()
                     time.sleep(2)  # what is asked for meanwhile fails
                     link.mend()
-                for runs, link in ((150, to_nats), (200, to_api)):
-                    flow.under_way(runs)
+                for runs, link in ((30, to_nats), (40, to_api)):
+                    sevens.under_way(runs)
                     link.silence()
-                flow.under_way(250)
-            flow.wait()
-    flow.assert_each_once()
+            sevens.wait()
+    sevens.assert_each_once()
 
 
 def test_a_full_stream_refuses_messages_and_each_that_it_acked_is_in_one_run(
@@ -281,9 +280,10 @@ def mounted(folder: Path) -> Iterator[None]:
     """A small disk."""
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a disk of a few megabytes can't be mounted here: {done.stderr.strip()}")
+    try:
+        subprocess.run(words, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a disk of a few megabytes can't be mounted here: {error}")
     try:
         yield
     finally:

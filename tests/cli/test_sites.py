@@ -1,0 +1,38 @@
+"""Where commands find KRT files where Airflow has no bundle of them."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from kai_airflow.bridge.site import SiteError
+from kai_airflow.cli import sites
+
+NATS = {"conn_type": "nats", "host": "nats.example.com"}
+
+
+@pytest.fixture
+def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Airflow whose bundles hold no KRT files."""
+    folder = {"name": "own", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}}
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([folder]))
+    monkeypatch.setenv("AIRFLOW_CONN_NATS_DEFAULT", json.dumps(NATS))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("bundles")
+async def test_without_a_bundle_of_krt_files_their_folder_must_be_named() -> None:
+    with pytest.raises(SiteError, match=r"no KrtDagBundle.*--dags"):
+        await sites.site(Namespace(home=None, dags=None))
+
+
+@pytest.mark.usefixtures("bundles")
+async def test_a_folder_that_is_named_takes_the_place_of_bundles(tmp_path: Path) -> None:
+    found = await sites.site(Namespace(home=None, dags=Path("krt")))
+    assert found.folders == (tmp_path / "krt",)
+    assert "nats.example.com" in str(found.nats)
