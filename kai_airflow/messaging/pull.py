@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
+from kai_airflow.messaging.cancelling import heed_cancel
 from kai_airflow.messaging.errors import MessagingError, NoConsumerError, SilentError, translated
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from nats.aio.msg import Msg
 
@@ -28,6 +29,7 @@ EXPIRES = 30.0  # seconds that a question waits at the server
 HEARTBEAT = 5.0  # seconds between its signs of life
 SILENCE = 2.5 * HEARTBEAT  # seconds without any
 ANSWER = 5.0  # seconds for an answer that is due at once
+TAKEN_IN = 1.0  # seconds for an answer that nothing depends on
 REFUSED = 1.0  # seconds until a server that refused a question (too many wait, no leader) is asked again
 
 _STATUS = "Status"
@@ -71,12 +73,14 @@ class Pull:
         :raises NoConsumerError: there is no such consumer (any more)
         :raises SilentError: the server has nothing to say, not even that
         """
+        heed_cancel()
         found = [await self._first()]
         try:
             if most > 1:
                 await self._rest(found, most, linger)
         except BaseException:
-            for message in found:  # it is the next batch's; where there is none, it goes back with the rest
+            # They are the next batch's; where there is none, they go back with the rest.
+            for message in (*found, *(self.heard.get_nowait() for _ in range(self.heard.qsize()))):
                 self.heard.put_nowait(message)
             raise
         return [delivery(message) for message in found]
@@ -85,9 +89,18 @@ class Pull:
         """It is done with."""
         await self._answer(one, b"+ACK")
 
-    async def hand_back(self, one: Delivery) -> None:
-        """Have it delivered again, at once, to whoever asks."""
-        await self._answer(one, b"-NAK")
+    async def hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Have them delivered again, at once and in their order, to whoever asks.
+
+        They come behind others that were handed back before: who wants all in order asks for all of those at once.
+        The server takes answers and questions in by different ways: it has taken the last one in when this returns, so
+        that who asks then isn't given a later message first.
+        """
+        for one in deliveries[:-1]:
+            await self._answer(one, b"-NAK")
+        for one in deliveries[-1:]:
+            with translated(f"hand back message {one.sequence} of {self.stream}"):
+                await self.connection.nc.request(one.reply, b"-NAK", timeout=TAKEN_IN)
 
     async def _answer(self, one: Delivery, word: bytes) -> None:
         with translated(f"answer for message {one.sequence} of {self.stream}"):
@@ -122,9 +135,8 @@ class Pull:
 
     async def hand_all_back(self) -> None:
         """What was heard and not asked for."""
-        while not self.heard.empty():
-            if not _is_status(message := self.heard.get_nowait()):
-                await self.hand_back(delivery(message))
+        late = [self.heard.get_nowait() for _ in range(self.heard.qsize())]
+        await self.hand_back([delivery(message) for message in late if not _is_status(message)])
 
     async def _ask(self, question: Mapping[str, object]) -> None:
         with translated(f"ask for messages of {self.stream}"):
