@@ -12,7 +12,6 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from kai_airflow.bridge.gate import Gate
 from kai_airflow.bridge.intake import ACK_WAIT, Intake, Source
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.messaging.cancelling import heed_cancel
 from kai_airflow.messaging.errors import NoConsumerError, StreamGoneError, translated
 from kai_airflow.messaging.streams import (
     consumer_info,
@@ -54,7 +53,6 @@ async def serve(bench: Workbench, workflow: Workflow) -> None:
     """Keep a workflow going until cancelled; whatever fails is tried again."""
     pauses = iter(PAUSES)
     while True:
-        heed_cancel()
         began = asyncio.get_running_loop().time()
         try:
             await _serve(bench, workflow)
@@ -69,7 +67,6 @@ async def serve(bench: Workbench, workflow: Workflow) -> None:
 
 async def _serve(bench: Workbench, workflow: Workflow) -> None:
     moment = await prepare(bench, workflow)
-    heed_cancel()
     if workflow.mode != "batch":
         await asyncio.Event().wait()
     gate = Gate(bench.airflow, workflow.dag_id, bench.settings.max_queued_runs)
@@ -79,7 +76,6 @@ async def _serve(bench: Workbench, workflow: Workflow) -> None:
         Intake(bench.connection, bench.airflow, gate, workflow.dag_id, source, workflow.messages_per_run)
         for source in sources
     ]
-    heed_cancel()
     try:
         async with asyncio.TaskGroup() as all_of_them:
             for intake in intakes:

@@ -10,6 +10,8 @@ def heed_cancel() -> None:
 
     Up to Python 3.11 ``asyncio.wait_for``, by which the NATS client waits for each answer, returns the answer and
     swallows a cancel that comes at the same moment (python/cpython#86296).
+
+    Not for a task that opens a TaskGroup: up to the same Python it counts as cancelled when one of the group fails.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
