@@ -13,6 +13,7 @@ from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError
 
 from kai_airflow.errors import KaiAirflowError
+from kai_airflow.messaging.cancelling import heed_cancel
 from kai_airflow.messaging.errors import translated
 from kai_airflow.messaging.origin import PREFIX
 
@@ -54,6 +55,7 @@ class Ended:
         """Go on until cancelled; what fails is tried again."""
         trouble = ""
         while True:
+            heed_cancel()
             try:
                 if self.since == BEGINNING:
                     self.since = self._newest = await self._last_time()

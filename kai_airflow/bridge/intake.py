@@ -116,9 +116,10 @@ class Intake:
             raise group.exceptions[0] from None
 
     async def _work(self, pull: Pull) -> None:
-        alone, pace = self.messages_per_run == 1, Pace()
+        alone, pace, left = self.messages_per_run == 1, Pace(), 0
         while True:
-            most, linger = (pace.most, 0.0) if alone else (self.messages_per_run, LINGER)
+            # What was handed back comes again in its order, but for what is handed back behind it meanwhile.
+            most, linger = (max(pace.most, left), 0.0) if alone else (self.messages_per_run, LINGER)
             batch = deque(await pull.batch(most, linger))
             taken, began = len(batch), time.monotonic()
             async with _handed_back(pull, batch):
@@ -127,7 +128,8 @@ class Intake:
                     await self._start_each(pull, batch)
                 else:
                     await self._write_down(pull, batch)
-            pace.learn(taken - len(batch), time.monotonic() - began)
+            left = len(batch)
+            pace.learn(taken - left, time.monotonic() - began)
             await self.gate.opens()
 
     async def _work_on_records(self, pull: Pull) -> None:
@@ -292,5 +294,4 @@ async def _handed_back(pull: Pull, batch: deque[Delivery]) -> AsyncIterator[None
         pass
     finally:
         with suppress(MessagingError):  # without a connection the server does so by itself, later
-            for one in batch:
-                await pull.hand_back(one)
+            await pull.hand_back(list(batch))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kai_airflow.krt import is_sensitive, shown
 from kai_airflow.messaging import codec
-from kai_airflow.messaging.errors import BadMessageError
+from kai_airflow.messaging.errors import BadMessageError, OriginError
 from kai_airflow.messaging.origin import Origin
 from kai_airflow.messaging.reading import identity
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PREVIEW = 500  # characters that a run's conf shows of a payload
 LOOKED_INTO = 64 << 10  # bytes; a larger payload isn't unpacked for its preview
 IDS = 100  # request ids that a run's conf lists
+LONGEST_NOTE = 1000  # characters that Airflow's database takes; a run with more is refused
 MASK = "***"
 
 
@@ -40,7 +41,7 @@ class RunRequest:
         count, origin = len(self.origin.sequences), self.origin
         what = f"request {self.request_ids[0]}" if count == 1 else f"{count} requests"
         where = f"message {origin.sequences[0]}" if count == 1 else f"messages {origin.to_conf()['sequences']}"
-        return f"{what} of {origin.trigger}: {where} of {origin.stream}"
+        return _cut(f"{what} of {origin.trigger}: {where} of {origin.stream}", LONGEST_NOTE)
 
     def to_json(self) -> bytes:
         """As it is written down."""
@@ -49,8 +50,12 @@ class RunRequest:
     @classmethod
     def from_json(cls, data: bytes) -> RunRequest:
         """Read it back. Raises OriginError."""
-        conf = json.loads(data)
-        return cls(Origin.from_conf(conf), tuple(conf["request_ids"]), conf["preview"])
+        try:
+            conf = json.loads(data)
+            ids, shown_ = [str(one) for one in conf["request_ids"]], str(conf["preview"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise OriginError(f"{type(error).__name__}: {error}") from error
+        return cls(Origin.from_conf(conf), tuple(ids), shown_)
 
 
 def run_request(origin: Origin, messages: Sequence[codec.Message]) -> RunRequest:
@@ -63,7 +68,8 @@ def run_request(origin: Origin, messages: Sequence[codec.Message]) -> RunRequest
 def preview(payload: codec.Payload) -> str:
     """The beginning of a payload as JSON, without what looks like a secret (P5)."""
     if len(payload.value) > LOOKED_INTO:
-        return f"({payload.type_url}, {len(payload.value)} bytes)"
+        url = _cut(_printable(payload.type_url[:PREVIEW]), PREVIEW // 2)
+        return f"({url}, {len(payload.value)} bytes)"
     try:
         text = json.dumps(_masked(codec.unpack(payload)), ensure_ascii=False)
     except BadMessageError:
@@ -80,6 +86,10 @@ def _masked(value: codec.Json) -> codec.Json:
         case str():
             return shown(value)
     return value
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def _printable(text: str) -> str:

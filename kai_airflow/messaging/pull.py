@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
-from kai_airflow.messaging.errors import NoConsumerError, SilentError, translated
+from kai_airflow.messaging.cancelling import heed_cancel
+from kai_airflow.messaging.errors import MessagingError, NoConsumerError, SilentError, translated
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from nats.aio.msg import Msg
 
@@ -28,6 +29,7 @@ EXPIRES = 30.0  # seconds that a question waits at the server
 HEARTBEAT = 5.0  # seconds between its signs of life
 SILENCE = 2.5 * HEARTBEAT  # seconds without any
 ANSWER = 5.0  # seconds for an answer that is due at once
+TAKEN_IN = 1.0  # seconds for an answer that nothing depends on
 REFUSED = 1.0  # seconds until a server that refused a question (too many wait, no leader) is asked again
 
 _STATUS = "Status"
@@ -71,17 +73,34 @@ class Pull:
         :raises NoConsumerError: there is no such consumer (any more)
         :raises SilentError: the server has nothing to say, not even that
         """
-        first = await self._first()
-        rest = await self._rest(most - 1, linger) if most > 1 else []
-        return [delivery(message) for message in (first, *rest)]
+        heed_cancel()
+        found = [await self._first()]
+        try:
+            if most > 1:
+                await self._rest(found, most, linger)
+        except BaseException:
+            # They are the next batch's; where there is none, they go back with the rest.
+            for message in (*found, *(self.heard.get_nowait() for _ in range(self.heard.qsize()))):
+                self.heard.put_nowait(message)
+            raise
+        return [delivery(message) for message in found]
 
     async def ack(self, one: Delivery) -> None:
         """It is done with."""
         await self._answer(one, b"+ACK")
 
-    async def hand_back(self, one: Delivery) -> None:
-        """Have it delivered again, at once, to whoever asks."""
-        await self._answer(one, b"-NAK")
+    async def hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Have them delivered again, at once and in their order, to whoever asks.
+
+        They come behind others that were handed back before: who wants all in order asks for all of those at once.
+        The server takes answers and questions in by different ways: it has taken the last one in when this returns, so
+        that who asks then isn't given a later message first.
+        """
+        for one in deliveries[:-1]:
+            await self._answer(one, b"-NAK")
+        for one in deliveries[-1:]:
+            with translated(f"hand back message {one.sequence} of {self.stream}"):
+                await self.connection.nc.request(one.reply, b"-NAK", timeout=TAKEN_IN)
 
     async def _answer(self, one: Delivery, word: bytes) -> None:
         with translated(f"answer for message {one.sequence} of {self.stream}"):
@@ -100,11 +119,10 @@ class Pull:
                 if not await self._goes_on(message):
                     break
 
-    async def _rest(self, most: int, linger: float) -> list[Msg]:
-        asked = {"batch": most, "expires": int(linger * _NS)} if linger else {"batch": most, "no_wait": True}
+    async def _rest(self, found: list[Msg], most: int, linger: float) -> None:
+        waits = {"expires": int(linger * _NS)} if linger else {"no_wait": True}
         mended = self.connection.breaks.mended
-        await self._ask(asked)
-        found: list[Msg] = []
+        await self._ask({"batch": most - len(found), **waits})
         deadline = time.monotonic() + linger + ANSWER
         while len(found) < most and (left := deadline - time.monotonic()) > 0:
             try:
@@ -114,7 +132,11 @@ class Pull:
             if message is None or _is_status(message):
                 break
             found.append(message)
-        return found
+
+    async def hand_all_back(self) -> None:
+        """What was heard and not asked for."""
+        late = [self.heard.get_nowait() for _ in range(self.heard.qsize())]
+        await self.hand_back([delivery(message) for message in late if not _is_status(message)])
 
     async def _ask(self, question: Mapping[str, object]) -> None:
         with translated(f"ask for messages of {self.stream}"):
@@ -151,7 +173,7 @@ class Pull:
 
 @asynccontextmanager
 async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIterator[Pull]:
-    """A subscription of its own for the messages of a consumer; what comes too late is handed back by the server."""
+    """A subscription of its own for the messages of a consumer; what nobody took in the end is handed back."""
     pull = Pull(connection, stream, consumer)
     pull._inbox = connection.nc.new_inbox()
 
@@ -164,8 +186,10 @@ async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIt
         yield pull
     finally:
         if not connection.nc.is_closed:
-            with suppress(nats.errors.Error):  # the connection is lost, and the subscription with it
+            # The connection is lost, and the subscription with it: the server hands back by itself, later.
+            with suppress(nats.errors.Error, MessagingError):
                 await subscription.unsubscribe()
+                await pull.hand_all_back()
 
 
 def delivery(message: Msg) -> Delivery:
@@ -186,4 +210,5 @@ def delivery(message: Msg) -> Delivery:
 
 
 def _is_status(message: Msg) -> bool:
-    return not message.data and bool(message.headers) and _STATUS in message.headers  # type: ignore[operator]
+    """Whether it is a word of the server's. A message is to be acked, and its headers are its publisher's."""
+    return not message.reply
