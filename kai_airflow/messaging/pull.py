@@ -188,7 +188,10 @@ async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIt
         if not connection.nc.is_closed:
             # The connection is lost, and the subscription with it: the server hands back by itself, later.
             with suppress(nats.errors.Error, MessagingError):
-                await subscription.unsubscribe()
+                try:
+                    await connection.nc.flush(TAKEN_IN)  # type: ignore[arg-type]  # what is on its way is handed back, too
+                finally:
+                    await subscription.unsubscribe()
                 await pull.hand_all_back()
 
 
