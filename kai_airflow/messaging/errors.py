@@ -140,6 +140,7 @@ class ServerRestartedError(BrokenTryError):
 OFF = "start nats-server with JetStream (nats-server -js) and allow it for this account"
 FULL = "free space or raise the server's jetstream limits (max_file_store, max_memory_store)"
 QUOTA = "raise the account's JetStream limits, or remove streams that nobody needs"
+STREAM_FULL = "raise the stream's limit ([kai_airflow] stream_max_bytes), or wait until its oldest messages expire"
 TAKEN = "another stream takes these subjects in: remove it, or rename this product or workflow"
 FIXED = "NATS cannot change this in place: copy the stream's messages if they matter, then remove the stream"
 SILENT = "see that the server is not overloaded, and that this user may publish to $JS.API.>"
@@ -162,7 +163,7 @@ REMEDIES = {
     10059: NO_STREAM,  # stream not found
     10065: TAKEN,  # subjects overlap with an existing stream
     10076: OFF,  # JetStream not enabled
-    10077: QUOTA,  # maximum messages or bytes reached, discard policy new
+    10077: STREAM_FULL,  # maximum messages or bytes reached, discard policy new
 }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kai_airflow.messaging.address import NatsAddress
     from kai_airflow.messaging.connection import Connection
 
+_PATIENCE = 2.0  # seconds that somebody who pressed a button waits for what isn't essential
+
 
 class NatsHook(BaseHook):
     """A NATS client from an Airflow connection::
@@ -64,12 +66,13 @@ class NatsHook(BaseHook):
     async def _tested(self, where: NatsAddress) -> str:
         async with connect(where, name=f"kai-airflow test of {self.nats_conn_id}") as connection:
             version = connection.nc.connected_server_version
-            return f"Connected to {where}, nats-server {version}. {await _jetstream(connection)}"
+            number = f"{version.major}.{version.minor}.{version.patch}"
+            return f"Connected to {where}, nats-server {number}. {await _jetstream(connection)}"
 
 
 async def _jetstream(connection: Connection) -> str:
     try:
-        info = await connection.js.account_info()
+        info = await connection.nc.jetstream(timeout=_PATIENCE).account_info()
     except nats.js.errors.APIError:
         return "JetStream is off for this account: plain NATS only. Remedy: turn it on where messages must be kept."
     except nats.errors.Error:

@@ -8,18 +8,23 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import nats.errors
 import nats.js.errors
 
+from kai_airflow.bridge.client import reaching
+from kai_airflow.bridge.inspection import Inspection
+from kai_airflow.bridge.site import AirflowSite
 from kai_airflow.bridge.workflow import source_of
+from kai_airflow.krt import check
 from kai_airflow.messaging.codec import Message, decode, encode, pack, unpack
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.errors import MessagingError, translated
 from kai_airflow.messaging.origin import Origin
 from kai_airflow.messaging.streams import created
-from kai_airflow.plan import names
+from kai_airflow.plan import compile_product, names
 from tests.stack.krts import krt, process
 
 if TYPE_CHECKING:
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
+    from kai_airflow.bridge.audit import Audit
     from kai_airflow.local.airflow_api import AirflowApi
     from kai_airflow.local.stack import Stack
     from kai_airflow.messaging.connection import Connection
@@ -131,6 +137,8 @@ class Flow:
     def assert_each_once(self, numbers: Sequence[int] = range(COUNT), *, besides: str = "nothing") -> None:
         """Each message of these numbers is in exactly one run, whose id names it, and no run carries anything else.
 
+        `kai-airflow audit` comes to the same.
+
         :param besides: when a former stream was made, whose runs are left out
         """
         moment, found = asyncio.run(self._stored())
@@ -141,6 +149,14 @@ class Flow:
             run_id: run_id for run_id in origins
         }
         assert max(len(one.sequences) for one in origins.values()) <= self.messages_per_run
+        audit = asyncio.run(self._audited())
+        assert (audit.differences, audit.messages, audit.in_runs) == ((), len(found), len(found))
+
+    async def _audited(self) -> Audit:
+        workflow = compile_product(check(self.text.encode(), PurePath("krt.yaml")).require()).workflows[0]
+        site = AirflowSite(self.stack.url, self.stack.user, self.stack.password)
+        async with connect(self.nats, name="test") as connection, reaching(site) as airflow:
+            return await Inspection(connection, airflow).audit(workflow)
 
     async def _stored(self) -> tuple[str, dict[int, int]]:
         """When the stream was made, and the number in each message by its sequence."""

@@ -199,15 +199,15 @@ def test_a_full_stream_refuses_messages_and_each_that_it_acked_is_in_one_run(
     stack: Stack, flow: Flow, sevens: Flow, tmp_path: Path
 ) -> None:
     """What was written down of groups has to fit in as well: those of several messages may wait for room."""
-    for one in (flow, sevens):
-        one.write(tmp_path)
-        small = Settings(retention=Retention(max_bytes=SMALL))
-        with bridging(stack, replace(site(stack), folders=(tmp_path,), settings=small)):
-            until(lambda one=one: max_bytes(one) == SMALL)  # type: ignore[misc]
-            acked = asyncio.run(until_refused(one, 0, ServiceUnavailableError))
-        with one.publishing(range(acked, COUNT)):
-            pass
-    for one in (flow, sevens):
+    both, small = (flow, sevens), Settings(retention=Retention(max_bytes=SMALL))
+    for one in both:
+        one.write(tmp_path / one.product)
+    with bridging(stack, replace(site(stack), folders=(tmp_path,), settings=small)):
+        until(lambda: all(max_bytes(one) == SMALL for one in both))
+        acked = [asyncio.run(until_refused(one, 0, ServiceUnavailableError)) for one in both]
+    with flow.publishing(range(acked[0], COUNT)), sevens.publishing(range(acked[1], COUNT)):
+        pass
+    for one in both:
         one.wait()
         one.assert_each_once()
 
