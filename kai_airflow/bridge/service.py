@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK = 2.0  # seconds between looks at the KRT files
+AGAIN = 5.0  # seconds in which who is cancelled ends
 NAME = "kai-airflow bridge"
 
 
@@ -35,8 +35,8 @@ async def run(site: Site) -> None:
             async with connect(site.nats, name=NAME) as connection, reaching(site.airflow) as airflow:
                 log.info("bridging %s and %s", site.nats, site.airflow.url)
                 await _Bridge(Workbench(connection, airflow, site.settings), Survey(site.folders)).work()
-        except NatsUnavailableError as error:
-            log.warning("%s", error)
+        except* NatsUnavailableError as group:
+            log.warning("%s", group.exceptions[0])
             await asyncio.sleep(LOOK)
 
 
@@ -53,8 +53,14 @@ class _Bridge:
                 answers.workflows = await asyncio.to_thread(self.survey.look)
                 both.create_task(Ended(answers).follow())
                 both.create_task(self._keep(answers))
+                both.create_task(self._watch())
         finally:
             await _cancelled(*(task for _, task in self._served.values()))
+
+    async def _watch(self) -> None:
+        """End with a connection that is closed for good: a server that took our user's rights away does so."""
+        await self.bench.connection.closed.wait()
+        raise NatsUnavailableError("NATS: the server has closed the connection for good. Making it anew.")
 
     async def _keep(self, answers: Answers) -> None:
         """Serve the workflows that there are, until cancelled."""
@@ -67,7 +73,7 @@ class _Bridge:
         """Serve what is there, anew where it has changed."""
         ended = [dag_id for dag_id, (_, task) in self._served.items() if task.done()]
         for dag_id in ended:  # a defect of ours, in the way of one workflow only
-            log.error("%s: ended, and is served anew", dag_id, exc_info=self._served.pop(dag_id)[1].exception())
+            log.error("%s: ended, and is served anew", dag_id, exc_info=_defect(self._served.pop(dag_id)[1]))
         changed = [dag_id for dag_id, (workflow, _) in self._served.items() if workflows.get(dag_id) != workflow]
         await _cancelled(*(self._served.pop(dag_id)[1] for dag_id in changed))
         for dag_id, workflow in workflows.items():
@@ -77,9 +83,16 @@ class _Bridge:
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:
-    """Cancel, and wait for what they hand back."""
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
+    """Cancel, and wait for what they hand back. Up to Python 3.11 a cancel may be swallowed: then there is another."""
+    going = set(tasks)
+    while going:
+        for task in going:
+            task.cancel()
+        done, going = await asyncio.wait(going, timeout=AGAIN)
+        for task in done:
+            if defect := _defect(task):
+                log.error("ended", exc_info=defect)
+
+
+def _defect(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -63,7 +64,8 @@ class Pull:
     connection: Connection
     stream: str
     consumer: str
-    heard: asyncio.Queue[Msg] = field(default_factory=asyncio.Queue)
+    heard: deque[Msg] = field(default_factory=deque)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     _inbox: str = ""
 
     async def batch(self, most: int, linger: float = 0.0) -> list[Delivery]:
@@ -80,8 +82,7 @@ class Pull:
                 await self._rest(found, most, linger)
         except BaseException:
             # They are the next batch's; where there is none, they go back with the rest.
-            for message in (*found, *(self.heard.get_nowait() for _ in range(self.heard.qsize()))):
-                self.heard.put_nowait(message)
+            self.heard.extendleft(reversed(found))
             raise
         return [delivery(message) for message in found]
 
@@ -107,8 +108,8 @@ class Pull:
             await self.connection.nc.publish(one.reply, word)
 
     async def _first(self) -> Msg:
-        while not self.heard.empty():  # what came too late for the last question
-            if not _is_status(late := self.heard.get_nowait()):
+        while self.heard:  # what came too late for the last question
+            if not _is_status(late := self.heard.popleft()):
                 return late
         while True:
             mended = self.connection.breaks.mended
@@ -135,8 +136,9 @@ class Pull:
 
     async def hand_all_back(self) -> None:
         """What was heard and not asked for."""
-        late = [self.heard.get_nowait() for _ in range(self.heard.qsize())]
-        await self.hand_back([delivery(message) for message in late if not _is_status(message)])
+        late = [delivery(message) for message in self.heard if not _is_status(message)]
+        self.heard.clear()
+        await self.hand_back(late)
 
     async def _ask(self, question: Mapping[str, object]) -> None:
         with translated(f"ask for messages of {self.stream}"):
@@ -145,19 +147,18 @@ class Pull:
 
     async def _next(self, seconds: float, mended: asyncio.Event) -> Msg | None:
         """What is heard next; None where the connection was made anew, and the server knows of no question."""
-        if not self.heard.empty():
-            return self.heard.get_nowait()
-        hearing = asyncio.ensure_future(self.heard.get())
-        breaking = asyncio.ensure_future(mended.wait())
-        try:
-            await asyncio.wait((hearing, breaking), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if hearing.done():
-                return hearing.result()
-            if breaking.done():
-                return None
-        finally:
-            hearing.cancel()
-            breaking.cancel()
+        if not self.heard:
+            self.news.clear()
+            waiting = [asyncio.ensure_future(one.wait()) for one in (self.news, mended)]
+            try:
+                await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waiting:
+                    one.cancel()
+        if self.heard:  # taken only now, so that who is cancelled while waiting has taken nothing
+            return self.heard.popleft()
+        if mended.is_set():
+            return None
         raise SilentError(self.stream, seconds)
 
     async def _goes_on(self, status: Msg) -> bool:
@@ -178,7 +179,8 @@ async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIt
     pull._inbox = connection.nc.new_inbox()
 
     async def hear(message: Msg) -> None:
-        pull.heard.put_nowait(message)
+        pull.heard.append(message)
+        pull.news.set()
 
     with translated(f"listen to {stream}"):
         subscription = await connection.nc.subscribe(pull._inbox, cb=hear)
@@ -187,9 +189,11 @@ async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIt
     finally:
         if not connection.nc.is_closed:
             # The connection is lost, and the subscription with it: the server hands back by itself, later.
-            with suppress(nats.errors.Error, MessagingError):
+            with suppress(nats.errors.Error, OSError, MessagingError):
                 try:
-                    await connection.nc.flush(TAKEN_IN)  # type: ignore[arg-type]  # what is on its way is handed back, too
+                    await connection.nc.flush(TAKEN_IN)  # type: ignore[arg-type]  # what is on its way comes in before
+                    for _ in range(subscription.pending_msgs + 1):
+                        await asyncio.sleep(0)  # the client's own task hands each on
                 finally:
                     await subscription.unsubscribe()
                 await pull.hand_all_back()

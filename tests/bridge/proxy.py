@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SwallowingProxy:
-    """In front of a server on this machine. ``swallow`` and ``cut`` are about present connections, not later ones."""
+    """In front of a server on this machine. ``swallow`` and ``cut`` are about connections of now, not later ones."""
 
     upstream: int
     port: int = 0
