@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ SUBJECT = "Kai-Airflow-Subject"
 _SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")  # a header's value is ASCII
 DROPPED, REDRIVEN = b"dropped", b"redriven"  # what became of it
 
+_NUMBER = re.compile(r"[0-9]{1,18}")
 LONGEST_REASON = 500  # characters, in a header that every reader shows
 
 
@@ -85,7 +87,7 @@ async def bury(
     with translated(f"keep message {sequence} of {stream} as a dead letter"):
         headers = {
             REASON: _line(reason)[:LONGEST_REASON],
-            ATTEMPTS: str(attempts + int((raw.headers or {}).get(ATTEMPTS, "0"))),
+            ATTEMPTS: str(attempts + _number(raw, ATTEMPTS)),
             STREAM: stream,
             CREATED: created,
             SEQUENCE: str(sequence),
@@ -157,12 +159,18 @@ def _dead_letter(raw: RawStreamMsg) -> DeadLetter:
         died=raw.time or datetime.fromtimestamp(0, UTC),
         stream=headers.get(STREAM, ""),
         created=headers.get(CREATED, ""),
-        sequence=int(headers.get(SEQUENCE, "0")),
+        sequence=_number(raw, SEQUENCE),
         subject=unquote(headers.get(SUBJECT, "")),
-        attempts=int(headers.get(ATTEMPTS, "0")),
+        attempts=_number(raw, ATTEMPTS),
         reason=headers.get(REASON, ""),
         data=raw.data or b"",
     )
+
+
+def _number(raw: RawStreamMsg, header: str) -> int:
+    """0 for what is none: anybody may have written it."""
+    text = (raw.headers or {}).get(header, "")
+    return int(text) if _NUMBER.fullmatch(text) else 0
 
 
 def _line(text: str) -> str:

@@ -6,11 +6,12 @@ deleted with them and never before. Each is guarded by the last one's sequence: 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kai_airflow.bridge.requests import RunRequest
-from kai_airflow.messaging.errors import translated
+from kai_airflow.messaging.errors import OriginError, translated
 from kai_airflow.messaging.guarded import last_sequence, publish_after
 from kai_airflow.messaging.reading import messages
 from kai_airflow.plan import names
@@ -65,8 +66,9 @@ class Groups:
                 self._take(raw)
 
     def _take(self, raw: RawStreamMsg) -> None:
-        self._grouped |= set(RunRequest.from_json(raw.data or b"").origin.sequences)
         self._last = raw.seq or 0
+        with suppress(OriginError):  # no bridge has written it; whose record it becomes a dead letter tells of it
+            self._grouped |= set(RunRequest.from_json(raw.data or b"").origin.sequences)
 
     async def write(self, request: RunRequest) -> bool:
         """Write a group down; False where somebody else has written one since they were read."""

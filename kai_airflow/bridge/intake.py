@@ -137,9 +137,17 @@ class Intake:
             batch = deque(await pull.batch(RECORDS))
             async with _handed_back(pull, batch):
                 for one in _in_time(batch):
-                    await self._start(RunRequest.from_json(one.data), one.attempts)
+                    await self._start_recorded(one)
                     await pull.ack(batch.popleft())
             await self.gate.opens()
+
+    async def _start_recorded(self, one: Delivery) -> None:
+        try:
+            request = RunRequest.from_json(one.data)
+        except OriginError as error:  # processes may publish there as well
+            await self._bury(one.sequence, str(error), one.attempts)
+        else:
+            await self._start(request, one.attempts)
 
     async def _start_each(self, pull: Pull, batch: deque[Delivery]) -> None:
         for one in _in_time(batch):

@@ -28,8 +28,9 @@ WEEK = 7 * 24 * 3600.0
 NAME_IN_USE = 10058  # JetStream: somebody made it first, in another way
 UNLIMITED = -1
 
-# Bytes that are kept free in a message for headers: those of a copy, and those that say why a message is dead.
-HEADERS_ROOM = 4096
+# Bytes that are kept free in a message for headers: those of a copy, and those that say why a message is dead and what
+# its subject was: a subject is up to 4 KiB, and three times as many in a header, which is ASCII.
+HEADERS_ROOM = 16 << 10
 
 KEY = re.compile(r"[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*")
 

@@ -7,12 +7,12 @@ import random
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
 
 from kai_airflow.bridge import ended, replies, service, workflow
 from kai_airflow.bridge.site import Site
@@ -25,6 +25,7 @@ from tests.bridge.parts import STREAM, at_work, dead, each_once, krt_text, publi
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from aiohttp import web
     from nats.aio.msg import Msg
 
     from kai_airflow.bridge.workflow import Workbench
@@ -134,7 +135,7 @@ async def test_a_connection_that_the_server_closes_for_good_is_made_anew(
             server._process.send_signal(signal.SIGHUP)
             async with asyncio.timeout(10):
                 while "".join(server.output).count("Reloaded server configuration") == reloads:
-                    await asyncio.sleep(0.02)
+                    await connection.nc.flush()
         sequences += await publish(connection, 3, begin=3)
         await stub.until(lambda: len(stub.runs) == 6, 20)
     each_once(stub, sequences)
@@ -264,6 +265,47 @@ async def bridge_process(site: Site) -> AsyncIterator[asyncio.subprocess.Process
 POINTS = ["looked", "asked", "made", "acked", "recorded", "logged in"]
 
 
+@dataclass
+class Killer:
+    """Kills a bridge when it passes a point for a certain time."""
+
+    stub: AirflowStub
+    victim: asyncio.subprocess.Process | None = None
+    point: str = ""
+    passes: int = 1
+
+    def strike(self, where: str) -> None:
+        if where == self.point and self.victim:
+            self.passes -= 1
+            if not self.passes:
+                self.victim.kill()
+
+    async def watch(self, connection: Connection) -> None:
+        self.stub.fault, self.stub.login_fault = self._asked, self._logged_in  # type: ignore[assignment]
+        await connection.nc.subscribe(f"$JS.ACK.{STREAM}.>", cb=self._acked)
+        await connection.nc.subscribe(names.groups_subject(STREAM, "first"), cb=self._recorded)
+
+    async def _asked(self, request: web.Request, act: Act) -> web.StreamResponse:
+        if request.method == "GET":
+            self.strike("looked")
+            return await act()
+        self.strike("asked")
+        answer = await act()
+        self.strike("made")
+        return answer
+
+    async def _logged_in(self, _: web.Request, act: Act) -> web.StreamResponse:
+        self.strike("logged in")
+        return await act()
+
+    async def _acked(self, message: Msg) -> None:
+        if "BRIDGE-messages-first" in message.subject:
+            self.strike("acked")
+
+    async def _recorded(self, _: Msg) -> None:
+        self.strike("recorded")
+
+
 @pytest.mark.parametrize("per_run", [1, 5])
 async def test_a_bridge_that_is_killed_at_any_moment_loses_and_doubles_nothing(
     nats_server: NatsServer, connection: Connection, stub: AirflowStub, folder: Path, per_run: int
@@ -273,49 +315,17 @@ async def test_a_bridge_that_is_killed_at_any_moment_loses_and_doubles_nothing(
     (folder / "shop" / "krt.yaml").write_text(krt_text(more=more))
     site = site_of(folder, nats_server.url, stub)
     sequences: list[int] = []
-    victim: list[asyncio.subprocess.Process] = []
-    point, passes = "", 0
-
-    def strike(where: str) -> None:
-        nonlocal passes
-        if where == point and victim:
-            passes -= 1
-            if passes <= 0:
-                victim.pop().kill()
-
-    async def fault(request: web.Request, act: Act) -> web.StreamResponse:
-        if request.method == "GET":
-            strike("looked")
-            return await act()
-        strike("asked")
-        answer = await act()
-        strike("made")
-        return answer
-
-    async def login(request: web.Request, act: Act) -> web.StreamResponse:
-        strike("logged in")
-        return await act()
-
-    async def acked(message: Msg) -> None:
-        if "BRIDGE-messages-first" in message.subject:
-            strike("acked")
-
-    async def recorded(message: Msg) -> None:
-        strike("recorded")
-
-    stub.fault, stub.login_fault = fault, login
-    await connection.nc.subscribe(f"$JS.ACK.{STREAM}.>", cb=acked)
-    await connection.nc.subscribe(names.groups_subject(STREAM, "first"), cb=recorded)
-    points = [one for one in POINTS if per_run > 1 or one != "recorded"]
     async with bridge_process(site):
         await until_served(connection)
-    for number, where in enumerate(points):
+    killer = Killer(stub)
+    await killer.watch(connection)
+    for number, where in enumerate(one for one in POINTS if per_run > 1 or one != "recorded"):
         sequences += await publish(connection, 40, begin=40 * number)
-        async with bridge_process(site) as process:
-            victim[:], point, passes = [process], where, 1 if where == "logged in" else 1 + number
+        async with bridge_process(site) as killer.victim:
+            killer.point, killer.passes = where, 1 if where == "logged in" else 1 + number
             async with asyncio.timeout(20):
-                await process.wait()
-    victim.clear()
+                await killer.victim.wait()
+    killer.victim = None
     async with bridge_process(site):
         await stub.until(lambda: len(stub.carried()) >= len(sequences), 40)
     each_once(stub, sequences, in_order=False)
