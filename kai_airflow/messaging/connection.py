@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nats.js import JetStreamContext
 
-__all__ = ["Breaks", "Connection", "NatsAddress", "connect"]
+__all__ = ["Breaks", "Cancels", "Connection", "NatsAddress", "connect", "flush"]
 
 T = TypeVar("T")
 
@@ -47,6 +47,25 @@ class Breaks:
         """It is there again; what comes later breaks anew."""
         self.mended.set()
         self.mended = asyncio.Event()
+
+
+class Cancels:
+    """Hears of a cancel that was swallowed: before Python 3.12, ``asyncio.wait_for``, on which the client stands, may
+    give its result instead. Who would go on for good asks now and then.
+    """
+
+    def __init__(self) -> None:
+        self._before = self._count()
+
+    def heed(self) -> None:
+        """:raises CancelledError: the task was cancelled since"""
+        if self._count() > self._before:
+            raise asyncio.CancelledError
+
+    @staticmethod
+    def _count() -> int:
+        task = asyncio.current_task()
+        return task.cancelling() if task else 0
 
 
 @dataclass(frozen=True)
@@ -99,13 +118,22 @@ async def connect(
     :raises NatsUnavailableError: nobody there in time, or the server refuses us
     """
     where = NatsAddress(address) if isinstance(address, str) else address
-    closed, breaks = asyncio.Event(), Breaks()
+    closed, breaks, cancels = asyncio.Event(), Breaks(), Cancels()
     nc = await _connected(where, name, timeout, closed, breaks)
     try:
+        cancels.heed()
         yield Connection(nc, nc.jetstream(timeout=API_ANSWER), closed, breaks)
     finally:
         await _close(nc)
         closed.set()
+
+
+async def flush(nc: Client, seconds: float = API_ANSWER) -> None:
+    """Wait until the server has all that was published: the client's own ``flush`` asks before it has sent all."""
+    held = True
+    while held:
+        held = nc.pending_data_size > 0
+        await nc.flush(seconds)  # type: ignore[arg-type]  # seconds; a fraction works
 
 
 async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyncio.Event, breaks: Breaks) -> Client:
@@ -133,6 +161,9 @@ async def _connected(where: NatsAddress, name: str, timeout: float, closed: asyn
     except (nats.errors.Error, ssl.SSLError) as error:
         await _close(nc)
         raise NatsUnavailableError(_refused(where, error)) from error
+    except asyncio.CancelledError:
+        await _close(nc)
+        raise
     trouble.connected = True
     return nc
 
@@ -182,7 +213,7 @@ def _hopeless(error: Exception) -> bool:
 async def _close(nc: Client) -> None:
     if nc.is_connected:
         with suppress(nats.errors.Error, OSError):
-            await nc.flush(GOODBYE)
+            await flush(nc, GOODBYE)
     # Bounded: the client waits for the end of a transport whose TLS handshake failed, which nobody ever tells it.
     with suppress(nats.errors.Error, OSError, TimeoutError):
         async with asyncio.timeout(GOODBYE):

@@ -12,6 +12,7 @@ import nats.errors
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 from nats.js.errors import NotFoundError
 
+from kai_airflow.messaging.connection import Cancels
 from kai_airflow.messaging.errors import JetStreamError, translated
 
 if TYPE_CHECKING:
@@ -58,9 +59,12 @@ async def received(connection: Connection, subscription: JetStreamContext.PullSu
     :raises JetStreamError: the consumer is gone
     :raises NatsUnavailableError: the connection is closed
     """
+    cancels = Cancels()
     while True:
         asked = time.monotonic()
-        if message := await received_within(connection, subscription, _ASKED_FOR):
+        message = await received_within(connection, subscription, _ASKED_FOR)
+        cancels.heed()
+        if message:
             return message
         await asyncio.sleep(asked + _PAUSE - time.monotonic())
 

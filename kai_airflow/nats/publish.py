@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import nats.errors
@@ -10,13 +11,14 @@ import nats.js.errors
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from kai_airflow.messaging.connection import flush
 from kai_airflow.messaging.errors import JetStreamError, translated
 from kai_airflow.nats.address import DEFAULT_CONN_ID
 from kai_airflow.nats.hook import NatsHook
 from kai_airflow.nats.messages import as_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow.sdk import Context
 
@@ -65,10 +67,9 @@ class NatsPublishOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | None:  # noqa: ARG002  # Airflow's signature
         """Publish; fails without a retry where the message can't be one."""
-        try:
-            return asyncio.run(self._published(as_bytes(self.payload)))
-        except (TypeError, ValueError, nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
-            raise AirflowFailException(f"no message for NATS: {error}. Remedy: mend subject or payload.") from error
+        with _sendable():
+            data = as_bytes(self.payload)
+        return asyncio.run(self._published(data))
 
     async def _published(self, data: bytes) -> dict[str, Any] | None:
         headers = {**(self.headers or {}), **({_MSG_ID: self.msg_id} if self.msg_id else {})}
@@ -79,7 +80,7 @@ class NatsPublishOperator(BaseOperator):
             return None
 
     async def _kept(self, connection: Connection, data: bytes, headers: dict[str, str]) -> dict[str, Any]:
-        with translated(f"publish on {self.subject}"):
+        with translated(f"publish on {self.subject}"), _sendable():
             try:
                 ack = await connection.js.publish(self.subject, data, headers=headers or None)
             except nats.js.errors.NoStreamResponseError as error:
@@ -91,8 +92,17 @@ class NatsPublishOperator(BaseOperator):
         return {"stream": ack.stream, "sequence": ack.seq, "duplicate": bool(ack.duplicate)}
 
     async def _said(self, connection: Connection, data: bytes, headers: dict[str, str]) -> None:
-        with translated(f"publish on {self.subject}"):
+        with translated(f"publish on {self.subject}"), _sendable():
             await connection.nc.publish(self.subject, data, headers=headers or None)
-            await connection.nc.flush()
+            await flush(connection.nc)
             if connection.nc.last_error:  # a refusal comes before the answer to the flush
                 raise connection.nc.last_error
+
+
+@contextmanager
+def _sendable() -> Iterator[None]:
+    """Fail without a retry where the same message would be refused again."""
+    try:
+        yield
+    except (TypeError, ValueError, nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
+        raise AirflowFailException(f"no message for NATS: {error}. Remedy: mend subject or payload.") from error

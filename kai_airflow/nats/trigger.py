@@ -14,6 +14,7 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
 from kai_airflow.errors import KaiAirflowError
+from kai_airflow.messaging.connection import Cancels
 from kai_airflow.messaging.errors import MessagingError, translated
 from kai_airflow.nats.address import DEFAULT_CONN_ID
 from kai_airflow.nats.consumer import ACK_WAIT, Source, opened, received
@@ -102,15 +103,18 @@ class Messages(SharedStreamProducer):
 
     async def open_stream(self) -> AsyncIterator[tuple[Any, Msg]]:
         """Messages as JSON, each with the one to ack."""
+        cancels = Cancels()
         while True:
             try:
                 connection = await self._connected()
                 subscription = await opened(connection, self._source)
+                cancels.heed()
                 while True:
                     message = await received(connection, subscription)
                     await self._room.acquire()
                     yield as_json(message), message
             except KaiAirflowError as error:
+                cancels.heed()
                 log.error("%s Trying again in %g s.", error, AGAIN)
                 await asyncio.sleep(AGAIN)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.messaging.connection import NatsAddress, connect
+from kai_airflow.messaging.connection import NatsAddress, connect, flush
 from kai_airflow.messaging.errors import NatsUnavailableError
 
 if TYPE_CHECKING:
@@ -155,6 +155,31 @@ async def test_what_was_published_has_arrived_when_the_connection_is_closed(star
                 await writer.nc.publish("subject", str(number).encode())
         await reader.nc.flush()
         assert got.pending_msgs == 100
+
+
+async def test_a_cancel_while_it_connects_is_never_lost(start_nats: StartNats) -> None:
+    url = start_nats().url
+
+    async def use() -> None:
+        async with connect(url, name="test"):
+            await asyncio.Event().wait()
+
+    for turns in range(40):  # of the event loop: until well after it has connected
+        using = asyncio.create_task(use())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        using.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(using), 5)
+
+
+async def test_a_flush_waits_for_all_that_was_published(start_nats: StartNats) -> None:
+    server = start_nats('authorization { users: [{ user: "u", password: "p", permissions: { publish: "other" } }] }')
+    for _ in range(20):
+        async with connect(server.url.replace("://", "://u:p@"), name="test") as own:
+            await own.nc.publish("subject", b"refused")
+            await flush(own.nc)
+            assert own.nc.last_error is not None
 
 
 async def test_closing_while_the_server_is_gone_takes_no_time(start_nats: StartNats) -> None:
