@@ -29,7 +29,7 @@ EXPIRES = 30.0  # seconds that a question waits at the server
 HEARTBEAT = 5.0  # seconds between its signs of life
 SILENCE = 2.5 * HEARTBEAT  # seconds without any
 ANSWER = 5.0  # seconds for an answer that is due at once
-TAKEN_IN = 1.0  # seconds for an answer that nothing depends on
+TAKEN_IN = 1  # seconds for an answer that nothing depends on
 REFUSED = 1.0  # seconds until a server that refused a question (too many wait, no leader) is asked again
 
 _STATUS = "Status"
@@ -79,9 +79,7 @@ class Pull:
             if most > 1:
                 await self._rest(found, most, linger)
         except BaseException:
-            # They are the next batch's; where there is none, they go back with the rest.
-            for message in (*found, *(self.heard.get_nowait() for _ in range(self.heard.qsize()))):
-                self.heard.put_nowait(message)
+            self._put_back(found)
             raise
         return [delivery(message) for message in found]
 
@@ -135,8 +133,15 @@ class Pull:
 
     async def hand_all_back(self) -> None:
         """What was heard and not asked for."""
-        late = [self.heard.get_nowait() for _ in range(self.heard.qsize())]
-        await self.hand_back([delivery(message) for message in late if not _is_status(message)])
+        await self.hand_back([delivery(message) for message in self._heard_so_far() if not _is_status(message)])
+
+    def _put_back(self, messages: Sequence[Msg]) -> None:
+        """They are the next batch's, before all others; where there is none, they go back to the server."""
+        for message in (*messages, *self._heard_so_far()):
+            self.heard.put_nowait(message)
+
+    def _heard_so_far(self) -> list[Msg]:
+        return [self.heard.get_nowait() for _ in range(self.heard.qsize())]
 
     async def _ask(self, question: Mapping[str, object]) -> None:
         with translated(f"ask for messages of {self.stream}"):
@@ -155,6 +160,10 @@ class Pull:
                 return hearing.result()
             if breaking.done():
                 return None
+        except BaseException:
+            if hearing.done():  # cancelled with a message in hand
+                self._put_back([hearing.result()])
+            raise
         finally:
             hearing.cancel()
             breaking.cancel()
@@ -185,11 +194,12 @@ async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIt
     try:
         yield pull
     finally:
-        if not connection.nc.is_closed:
-            # The connection is lost, and the subscription with it: the server hands back by itself, later.
-            with suppress(nats.errors.Error, MessagingError):
-                await subscription.unsubscribe()
-                await pull.hand_all_back()
+        # A connection that is lost, and the subscription with it: the server hands back by itself, later.
+        with suppress(nats.errors.Error):
+            await connection.nc.flush(TAKEN_IN)  # what is on its way is heard
+        with suppress(nats.errors.Error, MessagingError):
+            await subscription.unsubscribe()
+            await pull.hand_all_back()
 
 
 def delivery(message: Msg) -> Delivery:
