@@ -80,24 +80,24 @@ def _option(kind: str, default: str, description: str, example: str) -> dict[str
 
 _OPTIONS = {
     "stream_max_age": _option(
-        "integer", "604800", "Seconds for which NATS keeps the messages of a workflow's runs.", "2592000"
+        "integer", "604800", "Seconds for which NATS keeps messages of triggers, of runs, and dead letters.", "2592000"
     ),
     "stream_max_bytes": _option(
         "string",
         "",
-        "Bytes that NATS keeps of the messages of a workflow's runs, the oldest out first. Empty: no limit.",
+        "Bytes of each stream. A full live stream refuses messages, a run stream drops its oldest. Empty: no limit.",
         "10737418240",
     ),
     "stream_replicas": _option(
         "string",
         "",
-        "Servers of a NATS cluster that hold the stream of a workflow's runs. Empty: as its administrator set it.",
+        "Servers of a NATS cluster that hold each stream. Empty: as its administrator set it.",
         "3",
     ),
     "max_queued_runs": _option(
         "integer",
         "1000",
-        "Unfinished runs of a workflow with which its further messages wait in NATS.",
+        "Runs of a DAG that may be queued in Airflow; further messages wait in NATS.",
         "100",
     ),
 }

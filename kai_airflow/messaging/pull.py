@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ EXPIRES = 30.0  # seconds that a question waits at the server
 HEARTBEAT = 5.0  # seconds between its signs of life
 SILENCE = 2.5 * HEARTBEAT  # seconds without any
 ANSWER = 5.0  # seconds for an answer that is due at once
-TAKEN_IN = 1  # seconds for an answer that nothing depends on
+TAKEN_IN = 1.0  # seconds for an answer that nothing depends on
 REFUSED = 1.0  # seconds until a server that refused a question (too many wait, no leader) is asked again
 
 _STATUS = "Status"
@@ -63,7 +64,8 @@ class Pull:
     connection: Connection
     stream: str
     consumer: str
-    heard: asyncio.Queue[Msg] = field(default_factory=asyncio.Queue)
+    heard: deque[Msg] = field(default_factory=deque)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     _inbox: str = ""
 
     async def batch(self, most: int, linger: float = 0.0) -> list[Delivery]:
@@ -79,7 +81,8 @@ class Pull:
             if most > 1:
                 await self._rest(found, most, linger)
         except BaseException:
-            self._put_back(found)
+            # They are the next batch's; where there is none, they go back with the rest.
+            self.heard.extendleft(reversed(found))
             raise
         return [delivery(message) for message in found]
 
@@ -105,8 +108,8 @@ class Pull:
             await self.connection.nc.publish(one.reply, word)
 
     async def _first(self) -> Msg:
-        while not self.heard.empty():  # what came too late for the last question
-            if not _is_status(late := self.heard.get_nowait()):
+        while self.heard:  # what came too late for the last question
+            if not _is_status(late := self.heard.popleft()):
                 return late
         while True:
             mended = self.connection.breaks.mended
@@ -133,15 +136,9 @@ class Pull:
 
     async def hand_all_back(self) -> None:
         """What was heard and not asked for."""
-        await self.hand_back([delivery(message) for message in self._heard_so_far() if not _is_status(message)])
-
-    def _put_back(self, messages: Sequence[Msg]) -> None:
-        """They are the next batch's, before all others; where there is none, they go back to the server."""
-        for message in (*messages, *self._heard_so_far()):
-            self.heard.put_nowait(message)
-
-    def _heard_so_far(self) -> list[Msg]:
-        return [self.heard.get_nowait() for _ in range(self.heard.qsize())]
+        late = [delivery(message) for message in self.heard if not _is_status(message)]
+        self.heard.clear()
+        await self.hand_back(late)
 
     async def _ask(self, question: Mapping[str, object]) -> None:
         with translated(f"ask for messages of {self.stream}"):
@@ -150,23 +147,18 @@ class Pull:
 
     async def _next(self, seconds: float, mended: asyncio.Event) -> Msg | None:
         """What is heard next; None where the connection was made anew, and the server knows of no question."""
-        if not self.heard.empty():
-            return self.heard.get_nowait()
-        hearing = asyncio.ensure_future(self.heard.get())
-        breaking = asyncio.ensure_future(mended.wait())
-        try:
-            await asyncio.wait((hearing, breaking), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if hearing.done():
-                return hearing.result()
-            if breaking.done():
-                return None
-        except BaseException:
-            if hearing.done():  # cancelled with a message in hand
-                self._put_back([hearing.result()])
-            raise
-        finally:
-            hearing.cancel()
-            breaking.cancel()
+        if not self.heard:
+            self.news.clear()
+            waiting = [asyncio.ensure_future(one.wait()) for one in (self.news, mended)]
+            try:
+                await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waiting:
+                    one.cancel()
+        if self.heard:  # taken only now, so that who is cancelled while waiting has taken nothing
+            return self.heard.popleft()
+        if mended.is_set():
+            return None
         raise SilentError(self.stream, seconds)
 
     async def _goes_on(self, status: Msg) -> bool:
@@ -187,19 +179,24 @@ async def pulling(connection: Connection, stream: str, consumer: str) -> AsyncIt
     pull._inbox = connection.nc.new_inbox()
 
     async def hear(message: Msg) -> None:
-        pull.heard.put_nowait(message)
+        pull.heard.append(message)
+        pull.news.set()
 
     with translated(f"listen to {stream}"):
         subscription = await connection.nc.subscribe(pull._inbox, cb=hear)
     try:
         yield pull
     finally:
-        # A connection that is lost, and the subscription with it: the server hands back by itself, later.
-        with suppress(nats.errors.Error):
-            await connection.nc.flush(TAKEN_IN)  # what is on its way is heard
-        with suppress(nats.errors.Error, MessagingError):
-            await subscription.unsubscribe()
-            await pull.hand_all_back()
+        if not connection.nc.is_closed:
+            # The connection is lost, and the subscription with it: the server hands back by itself, later.
+            with suppress(nats.errors.Error, OSError, MessagingError):
+                try:
+                    await connection.nc.flush(TAKEN_IN)  # type: ignore[arg-type]  # what is on its way comes in before
+                    for _ in range(subscription.pending_msgs + 1):
+                        await asyncio.sleep(0)  # the client's own task hands each on
+                finally:
+                    await subscription.unsubscribe()
+                await pull.hand_all_back()
 
 
 def delivery(message: Msg) -> Delivery:

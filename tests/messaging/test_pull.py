@@ -270,7 +270,7 @@ async def test_what_comes_too_late_is_in_the_next_batch_once(connection: Connect
 async def ask_beyond(pull_: Pull) -> None:
     await pull_._ask({"batch": 1, "no_wait": True})
     async with asyncio.timeout(5):
-        while pull_.heard.empty():
+        while not pull_.heard:
             await pull_.connection.nc.flush()
 
 

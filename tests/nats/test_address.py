@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk._shared.secrets_masker import redact
@@ -86,5 +86,5 @@ async def test_a_missing_connection_says_what_to_add(monkeypatch: pytest.MonkeyP
 
 
 def test_airflow_masks_each_key_of_the_extra_that_holds_a_secret() -> None:
-    shown = redact(dict.fromkeys(EXTRA, "text"))
+    shown: Any = redact(dict.fromkeys(EXTRA, "text"))
     assert {key for key, value in shown.items() if value == "text"} == {"tls_ca", "tls_cert", "pods", "pods_user"}
