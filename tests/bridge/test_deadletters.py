@@ -119,3 +119,5 @@ async def test_what_others_put_there_is_listed_and_hides_nothing(connection: Con
     junk, letter = await dead(connection)
     assert (junk.sequence, junk.attempts, junk.data) == (0, 0, b"junk")
     assert letter.sequence == 1
+    await drop(connection, junk)
+    assert await dead(connection) == [letter]
