@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from nats.js.errors import NoStreamResponseError, NotFoundError
+from nats.js.errors import APIError, NoStreamResponseError
 
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.errors import JetStreamError, translated
@@ -35,6 +35,7 @@ _SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")  # a h
 DROPPED, REDRIVEN = b"dropped", b"redriven"  # what became of it
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_NO_MESSAGE = 10057  # what JetStream says to who deletes what is gone, with status 500
 LONGEST_REASON = 500  # characters, in a header that every reader shows
 
 
@@ -141,8 +142,9 @@ async def _settle(connection: Connection, letter: DeadLetter, how: bytes) -> Non
             await connection.js.publish(names.settled_subject(stream, letter.sequence), how, stream=stream)
         try:
             await connection.js.delete_msg(names.DEAD_LETTERS, letter.number)
-        except NotFoundError:
-            return
+        except APIError as error:
+            if error.err_code != _NO_MESSAGE:
+                raise
 
 
 async def _is_there(connection: Connection, stream: names.Stream, moment: str) -> bool:
