@@ -113,15 +113,13 @@ class Airflow:
 
     async def runs(self, dag_id: str, prefix: str) -> AsyncIterator[Run]:
         """All runs of a DAG whose id begins so, the oldest first."""
-        filters = {"run_id_prefix_pattern": prefix, "order_by": "id", "limit": PAGE}
-        offset = 0
-        while True:
-            page = (await self._ask("GET", _runs(dag_id), params={**filters, "offset": offset}))["dag_runs"]
-            for one in page:
-                yield _run(one)
-            if len(page) < PAGE:
-                return
-            offset += PAGE
+        async for run in self._pages(dag_id, prefix, {}):
+            yield run
+
+    async def unfinished(self, prefix: str) -> AsyncIterator[Run]:
+        """Runs of all DAGs whose id begins so, and that are queued or running."""
+        async for run in self._pages("~", prefix, {"state": ["queued", "running"]}):
+            yield run
 
     async def oldest(self, dag_id: str) -> Run | None:
         """The oldest run of a DAG that Airflow still knows, whoever started it."""
@@ -148,6 +146,17 @@ class Airflow:
         where = f"{_runs(run.dag_id)}/{_q(run.run_id)}/taskInstances/{_q(task_id)}/xcomEntries/{_q(key)}"
         found = await self._find(where, deserialize="true")
         return None if found is None else found["value"]
+
+    async def _pages(self, dag_id: str, prefix: str, filters: Mapping[str, Any]) -> AsyncIterator[Run]:
+        offset = 0
+        while True:
+            asked = {**filters, "run_id_prefix_pattern": prefix, "order_by": "id", "limit": PAGE, "offset": offset}
+            page = (await self._ask("GET", _runs(dag_id), params=asked))["dag_runs"]
+            for one in page:
+                yield _run(one)
+            if len(page) < PAGE:
+                return
+            offset += PAGE
 
     async def _find(self, path: str, **params: str) -> dict[str, Any] | None:
         try:
@@ -179,7 +188,8 @@ class Airflow:
         try:
             return await self._client.request(method, path, **request)
         except httpx.HTTPError as error:
-            raise AirflowError(0, f"Airflow at {self.url}: {method} {path}: no answer ({error!r}).") from error
+            said = f"Airflow at {self.url}: {method} {path}: no answer ({error!r})."
+            raise AirflowError(0, f"{said} Remedy: see that it runs, and KAI_AIRFLOW_URL.") from error
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ and object stores of the same product and version. A NATS may hold much else.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,16 @@ from kai_airflow.bridge.replies import PART
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.errors import translated
 from kai_airflow.messaging.following import Reader
+from kai_airflow.messaging.origin import PREFIX
 from kai_airflow.plan import compile_product, names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from nats.js.api import ConsumerInfo, StreamInfo
 
+    from kai_airflow.bridge.client import Airflow
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
 
@@ -103,20 +106,32 @@ def _named(workflows: Sequence[Workflow]) -> Named:
     return Named(frozenset(streams), frozenset(owners), tuple(workflows))
 
 
-async def leftovers(connection: Connection, keep: Named, force: Iterable[str] = ()) -> list[Leftover]:
+async def needed(airflow: Airflow) -> Counter[str]:
+    """How many runs that haven't ended carry messages of each stream. Raises AirflowError."""
+    return Counter([str(run.conf.get("stream")) async for run in airflow.unfinished(PREFIX)])
+
+
+async def leftovers(
+    connection: Connection, keep: Named, runs: Mapping[str, int], force: Iterable[str] = ()
+) -> list[Leftover]:
     """What is left over, in the order in which it may go: a live stream last, since it tells whose the rest is.
 
     What belongs to a live stream that stays, stays with it.
 
+    :param runs: how many runs need each stream still
     :param force: streams that are to go though messages in them are unprocessed
     :raises MessagingError: NATS doesn't answer, or refuses
     """
     found = {name: info for name, info in (await _streams(connection)).items() if name not in keep.streams}
     forced = frozenset(force)
+
+    async def _spared(name: str, info: StreamInfo) -> str:
+        if count := runs.get(name, 0):
+            return f"{count} run(s) that carry its messages haven't ended"
+        return await _needed(connection, info, keep, found.keys() - forced)
+
     live = [
-        _leftover(
-            "live stream", info, "" if name in forced else await _needed(connection, info, keep, found.keys() - forced)
-        )
+        _leftover("live stream", info, "" if name in forced else await _spared(name, info))
         for name, info in found.items()
         if _is_live(info)
     ]
@@ -124,12 +139,12 @@ async def leftovers(connection: Connection, keep: Named, force: Iterable[str] = 
     gone -= keep.owners | _owners(one.name for one in live if one.spared)
     buckets = [_leftover("bucket", info) for name, info in found.items() if _is_of(gone, _KEPT, name)]
     stores = [_leftover("object store", info) for name, info in found.items() if _is_of(gone, _STORED, name)]
-    runs = [
+    run_streams = [
         _leftover("run stream", info, "" if name in forced else await _unfinished(connection, name))
         for name, info in found.items()
         if _is_of(gone, _RUNS, name) and info.config.subjects == [f"{name}.>"]
     ]
-    return [*buckets, *stores, *runs, *live]
+    return [*buckets, *stores, *run_streams, *live]
 
 
 async def remove(connection: Connection, leftover: Leftover) -> None:

@@ -30,13 +30,17 @@ NAME = "kai-airflow bridge"
 
 async def run(site: Site) -> None:
     """Bridge until cancelled. A NATS that isn't there (yet) is waited for; so is an Airflow."""
+    trouble = ""
     while True:
         try:
             async with connect(site.nats, name=NAME) as connection, reaching(site.airflow) as airflow:
+                trouble = ""
                 log.info("bridging %s and %s", site.nats, site.airflow.url)
                 await _Bridge(Workbench(connection, airflow, site.settings), Survey(site.folders)).work()
         except* NatsUnavailableError as group:
-            log.warning("%s", group.exceptions[0])
+            if (said := str(group.exceptions[0])) != trouble:
+                log.warning("%s", said)
+            trouble = said
             await asyncio.sleep(LOOK)
 
 

@@ -34,12 +34,19 @@ class Survey:
     _workflows: dict[Path, tuple[Workflow, ...]] = field(default_factory=dict)
     _owners: dict[str, Path] = field(default_factory=dict)
     _told: set[tuple[str, ...]] = field(default_factory=set)
+    _broken: set[Path] = field(default_factory=set)
+
+    @property
+    def broken(self) -> list[Path]:
+        """The files that have errors now."""
+        return sorted(self._broken)
 
     def look(self) -> Mapping[str, Workflow]:
         """What is there now. Reads files, for a thread of its own."""
         found = {folder / path: path for folder in self.folders for path in krt.find(folder)}
         for file in self._workflows.keys() - found.keys():
             del self._workflows[file]
+        self._broken &= found.keys()
         self._read = {file: form for file, form in self._read.items() if file in found}
         for file, path in found.items():
             self._look_at(file, path)
@@ -51,8 +58,11 @@ class Survey:
             return
         self._read[file] = form
         report = krt.load(file, path)
+        self._broken.discard(file)
         if report.product is None:
-            log.warning("%s has errors, and counts as it was before: kai-airflow validate %s", path, file)
+            self._broken.add(file)
+            before = "counts as it was before" if file in self._workflows else "is left out"
+            log.warning("%s has errors, and %s: kai-airflow validate %s", path, before, file)
         else:
             self._workflows[file] = compile_product(report.product).workflows
 

@@ -57,7 +57,7 @@ async def serve(bench: Workbench, workflow: Workflow) -> None:
         try:
             await _serve(bench, workflow)
         except (NoConsumerError, StreamGoneError) as error:
-            log.warning("%s Making it anew.", error)
+            log.warning("%s Looking again.", error)
         except KaiAirflowError as error:
             log.warning("%s: %s", workflow.dag_id, error)
         if asyncio.get_running_loop().time() - began > LONG:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from kai_airflow.cli import FOUND_WRONG, sites
+from kai_airflow.cli import CANNOT, FOUND_WRONG, sites
 from kai_airflow.cli.counting import Count
 from kai_airflow.cli.terminal import DIM, GREEN, RED, painter, print_line, readable, tell
 from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from kai_airflow.bridge.audit import Audit
     from kai_airflow.bridge.inspection import Inspection
     from kai_airflow.bridge.site import Site
+    from kai_airflow.cli.workflows import Known
     from kai_airflow.plan import Workflow
 
 SUMMARY = "compare the messages of triggers with Airflow's runs"
@@ -52,25 +53,29 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace) -> int:
     from kai_airflow.bridge.client import reaching
     from kai_airflow.bridge.inspection import Inspection
-    from kai_airflow.cli.workflows import workflows
+    from kai_airflow.cli.workflows import known
     from kai_airflow.messaging.connection import connect
 
     site = await sites.site(args)
-    chosen = _chosen(args, await workflows(site), site)
+    found = await known(site)
+    chosen = _chosen(args, found, site)
     async with connect(site.nats, name="kai-airflow audit") as connection, reaching(site.airflow) as airflow:
         inspection = Inspection(connection, airflow)
         await _wait(args.wait, inspection, chosen)
         codes = [await _one(args, inspection, workflow) for workflow in chosen]
+    if found.broken and not args.dag_ids:
+        tell(f"{len(found.broken)} KRT file(s) with errors are left out: {', '.join(map(str, found.broken))}")
+        return max(CANNOT, *codes)
     return max(codes)
 
 
-def _chosen(args: argparse.Namespace, found: Mapping[str, Workflow], site: Site) -> Sequence[Workflow]:
+def _chosen(args: argparse.Namespace, found: Known, site: Site) -> Sequence[Workflow]:
     from kai_airflow.cli.workflows import chosen, require_batch
 
     named = [chosen(found, dag_id, site) for dag_id in dict.fromkeys(args.dag_ids)]
     for workflow in named:
         require_batch(workflow, "audit")
-    batch = [workflow for workflow in found.values() if workflow.mode == "batch"]
+    batch = [workflow for workflow in found.workflows.values() if workflow.mode == "batch"]
     if not named and not batch:
         raise KaiAirflowError("no KRT has a workflow whose messages start runs. Remedy: see --dags.")
     return named or sorted(batch, key=lambda workflow: workflow.dag_id)

@@ -88,14 +88,14 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 async def _list(args: argparse.Namespace, site: Site, connection: Connection) -> int:
-    from kai_airflow.cli.workflows import workflows
+    from kai_airflow.cli.workflows import known
 
     letters = await _those(args.dag, site, connection)
     if args.json:
         _print_json(letters)
         return 0
-    known = await workflows(site)
-    rows = [(*_row(one), _dag(one, known), str(one.sequence), str(one.attempts), one.reason) for one in letters]
+    workflows = (await known(site)).workflows
+    rows = [(*_row(one), _dag(one, workflows), str(one.sequence), str(one.attempts), one.reason) for one in letters]
     if rows:
         print_lines(table(("number", "died", "DAG", "message", "attempts", "reason"), rows))
     tell(f"{len(rows)} dead letter(s)")
@@ -106,13 +106,13 @@ def _row(letter: DeadLetter) -> tuple[str, str]:
     return str(letter.number), letter.died.isoformat(sep=" ", timespec="seconds")
 
 
-def _dag(letter: DeadLetter, known: Mapping[str, Workflow]) -> str:
+def _dag(letter: DeadLetter, workflows: Mapping[str, Workflow]) -> str:
     """The DAG that a dead letter was for; its stream where there is none any more."""
     from kai_airflow.bridge.versions import takes_from
     from kai_airflow.plan.names import Stream
 
     stream = Stream(letter.stream)
-    return next((dag_id for dag_id, workflow in known.items() if takes_from(workflow, stream)), letter.stream)
+    return next((dag_id for dag_id, workflow in workflows.items() if takes_from(workflow, stream)), letter.stream)
 
 
 async def _those(dag_id: str | None, site: Site, connection: Connection) -> list[DeadLetter]:

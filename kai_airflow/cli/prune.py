@@ -24,7 +24,7 @@ Remove from NATS what is left of products, versions and workflows that no KRT na
 buckets and object stores, with all that they hold. It shows them and asks; without a terminal it needs --yes.
 
 Nothing is touched that no bridge has made, and nothing while a KRT file has errors. A stream whose messages aren't
-all processed stays, and what belongs to it, unless --force names it.
+all processed, or whose runs haven't ended, stays, and what belongs to it, unless --force names it.
 
 Exit codes: 0 done, 2 it can't.
 """
@@ -72,10 +72,12 @@ async def _run(args: argparse.Namespace) -> int:
 async def _found(args: argparse.Namespace, site: Site, connection: Connection) -> list[Leftover]:
     import asyncio
 
-    from kai_airflow.bridge.prune import leftovers, named
+    from kai_airflow.bridge.client import reaching
+    from kai_airflow.bridge.prune import leftovers, named, needed
 
     keep = await asyncio.to_thread(named, site.folders)
-    return await leftovers(connection, keep, args.force)
+    async with reaching(site.airflow) as airflow:
+        return await leftovers(connection, keep, await needed(airflow), args.force)
 
 
 def _require_known(force: Sequence[str], found: Sequence[Leftover]) -> None:

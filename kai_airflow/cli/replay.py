@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.bridge.replay import Choice, Past, Replay
+    from kai_airflow.bridge.requests import RunRequest
     from kai_airflow.bridge.site import Site
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
@@ -46,6 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--seq", metavar="NUMBERS", help="messages by their sequences in the stream, as 5-7,9")
     parser.add_argument("--to", dest="until", metavar="TIME", help="and before then (all)")
     parser.add_argument("--trigger", metavar="NAME", help="of this trigger only (all)")
+    parser.add_argument("--version", metavar="V", help="messages of another version, as v1.0.0 (the KRT's own)")
     parser.add_argument("--rate", metavar="N", type=float, help="so many runs a second at most (no limit)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be started, and start nothing")
     parser.add_argument("--json", action="store_true", help="a JSON object for each run, a line each")
@@ -86,14 +88,15 @@ def _time(argument: str, text: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment.timestamp()  # also what is beyond the years that there are, in another zone
+    except (ValueError, OverflowError) as error:
         raise KaiAirflowError(
             f"{argument}: {readable(text)!r} is no time. Remedy: write ISO 8601, as 2026-01-02T03:04:05Z."
         ) from error
     if moment.tzinfo is None:
         tell(f"{argument}: {text} is taken as UTC")
         return moment.replace(tzinfo=UTC)
-    return moment
+    return moment.astimezone(UTC)
 
 
 async def _run(args: argparse.Namespace, choice: Choice) -> int:
@@ -102,13 +105,24 @@ async def _run(args: argparse.Namespace, choice: Choice) -> int:
     from kai_airflow.messaging.connection import connect
 
     site = await sites.site(args)
-    found = await workflow(site, args.dag_id)
+    found = _of_version(args.version, await workflow(site, args.dag_id))
     require_batch(found, "replay")
     async with connect(site.nats, name="kai-airflow replay") as connection, reaching(site.airflow) as airflow:
         replay = await _prepared(args, site, found, connection, airflow)
         messages = await _messages(args, found, choice, connection)
         await _start(args, replay, messages, found.messages_per_run)
     return 0
+
+
+def _of_version(version: str | None, found: Workflow) -> Workflow:
+    """The same DAG with the stream of another version."""
+    from dataclasses import replace
+
+    from kai_airflow.plan import names
+
+    if version is None:
+        return found
+    return replace(found, live_stream=names.live_stream(found.product, version, found.name))
 
 
 async def _prepared(
@@ -154,8 +168,11 @@ async def _start(args: argparse.Namespace, replay: Replay, messages: Sequence[Pa
     count, done, runs = Count("run(s)", len(planned)), 0, 0
     try:
         for chunk in planned:
-            runs += await _paced(args, replay, chunk, first=not done)
+            request = await _paced(args, replay, chunk, first=not done)
             done += 1
+            if request is not None:  # told only after it counts: nobody may read any more
+                runs += 1
+                _say(args, replay, request)
             count.at(done)
             if _interrupted():
                 raise asyncio.CancelledError
@@ -164,27 +181,29 @@ async def _start(args: argparse.Namespace, replay: Replay, messages: Sequence[Pa
         for sequence, reason in replay.left_out:
             tell(f"message {sequence} is left out: {reason}")
         if rest := sorted(one.sequence for chunk in planned[done:] for one in chunk):
-            tell(f"{done} of {len(planned)} run(s) done. The rest: --seq {ranges.to_text(rest)}")
+            verb = "looked at" if args.dry_run else "done"
+            tell(f"{done} of {len(planned)} run(s) {verb}. The rest: --seq {ranges.to_text(rest)}")
     verb = "would be started" if args.dry_run else "started"
     tell(f"{runs} run(s) {verb} with {len(messages) - len(replay.left_out)} message(s)")
 
 
-async def _paced(args: argparse.Namespace, replay: Replay, chunk: Sequence[Past], *, first: bool) -> bool:
-    """Start one run, not earlier than the rate allows; whether there is anything to start."""
+async def _paced(args: argparse.Namespace, replay: Replay, chunk: Sequence[Past], *, first: bool) -> RunRequest | None:
+    """Start one run, not earlier than the rate allows; None where there is nothing to start."""
     import asyncio
 
     request = await replay.request(chunk)
-    if request is None:
-        return False
-    if not args.dry_run:
+    if request is not None and not args.dry_run:
         if args.rate and not first:
             await asyncio.sleep(1 / args.rate)
         await replay.admitted()
         await _whole(replay.start(request))
+    return request
+
+
+def _say(args: argparse.Namespace, replay: Replay, request: RunRequest) -> None:
     origin = request.origin.to_conf()
     said = {"dag_id": replay.dag_id, "run_id": replay.run_id(request), **origin}
     print_line(json.dumps(said) if args.json else readable(f"{said['run_id']}: {request.note}"))
-    return True
 
 
 async def _whole(doing: Coroutine[Any, Any, None]) -> None:

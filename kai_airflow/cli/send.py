@@ -103,7 +103,7 @@ async def _wait(args: argparse.Namespace, connection: Connection, found: Workflo
     tell(f"waiting for a reply, at most {args.timeout:g} s")
     try:
         async with asyncio.timeout(args.timeout):
-            came = await sending.answers(connection, found, sent, lambda run_id: tell(f"its run is {run_id}"))
+            came = await sending.answers(connection, found, sent, lambda run_id: tell(f"its run will be {run_id}"))
     except TimeoutError as error:
         raise KaiAirflowError(
             f"no reply to request {sent.request_id} within {args.timeout:g} s. Remedy: see in Airflow whether "

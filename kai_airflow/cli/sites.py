@@ -50,5 +50,5 @@ async def _site(home: Path | None) -> Site:
     stack = Home((home or HOME).absolute())
     if home is None and not stack.runs():
         return await ask_airflow()
-    stack.require()
+    stack.require_running()
     return Site.from_json(stack.site.read_bytes())

@@ -78,6 +78,15 @@ class Home:
         finally:
             os.close(descriptor)
 
+    def require_running(self) -> None:
+        """Raise StackError where no stack runs here, or one that is still starting."""
+        self.require()
+        if not self.runs():
+            raise StackError(
+                f"{self.path}: no stack runs here, or it is still starting. "
+                f"Remedy: `kai-airflow up --home {self.path}`, and wait until it says where it is."
+            )
+
     def require(self) -> None:
         """Raise StackError where no stack has ever been kept here."""
         if not self.lock.exists():

@@ -105,6 +105,7 @@ class Stack:
         self.home.make()
         self._lock = self._resources.enter_context(locked(self.home))
         remains.kill(self.home.logs)
+        self.home.site.unlink(missing_ok=True)  # of a former stack, with other ports
         ports.require_free(self.port)
         self._secrets, self._basis = Secrets.of(self.home), basis(os.environ)
         self._addresses = Addresses(self.dags, self.port, *ports.free(3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +35,7 @@ RECONNECT_WAIT = 0.25  # seconds between attempts on the same server
 # A connection whose other end is gone without a word (a pulled cable, a firewall that forgot it) is noticed when as
 # many pings as are allowed have no answer at the time of the next.
 PING_INTERVAL = 5
+SAY_AGAIN = 60.0  # seconds after which the same trouble is told again
 PINGS_WITHOUT_ANSWER = 2
 
 
@@ -178,12 +180,15 @@ class _Trouble:
     def __init__(self) -> None:
         self.connected = False
         self.last: Exception | None = None
+        self._said, self._again = "", 0.0
 
     async def report(self, error: Exception) -> None:
         self.last = error
         if not self.connected and _hopeless(error):
             raise error  # out of Client.connect, which would try until the time is up
-        log.log(logging.WARNING if self.connected else logging.DEBUG, "NATS: %s", error)
+        if str(error) != self._said or time.monotonic() > self._again:  # not at each attempt, four times a second
+            self._said, self._again = str(error), time.monotonic() + SAY_AGAIN
+            log.log(logging.WARNING if self.connected else logging.DEBUG, "NATS: %s", error)
 
 
 class _Client(Client):

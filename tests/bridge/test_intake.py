@@ -403,7 +403,7 @@ async def test_what_was_grouped_stays_grouped_when_the_number_changes_to_and_fro
         await ended_well(connection, source)
     each_once(stub, sequences, in_order=False)
     groups = [run.sequences for run in stub.started() if len(run.sequences) > 1]
-    assert groups[0] == tuple(range(1, 11))
+    assert tuple(range(1, 11)) in groups
 
 
 async def die_after_writing(dying: intake.Intake) -> None:

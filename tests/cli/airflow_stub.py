@@ -56,8 +56,8 @@ class AirflowStub:
         }
 
     def of(self, dag_id: str) -> dict[str, dict[str, Any]]:
-        """The runs of a DAG, by id, in the order in which they were made."""
-        return {run_id: run for (dag, run_id), run in self.runs.items() if dag == dag_id}
+        """The runs of a DAG, or of all (``~``), by id, in the order in which they were made."""
+        return {run_id: run for (dag, run_id), run in self.runs.items() if dag_id in (dag, "~")}
 
     def routes(self) -> Iterable[web.RouteDef]:
         runs = "/api/v2/dags/{dag}/dagRuns"

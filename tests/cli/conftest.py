@@ -13,7 +13,7 @@ import pytest
 from kai_airflow.bridge.site import AirflowSite, Site
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.bridge.workflow import source_of
-from kai_airflow.local.home import Home
+from kai_airflow.local.home import Home, locked
 from kai_airflow.messaging.codec import Json, Message, encode, pack
 from kai_airflow.messaging.connection import NatsAddress
 from kai_airflow.messaging.origin import Origin
@@ -162,12 +162,12 @@ async def desk(connection: Connection, nats_server: NatsServer, tmp_path: Path) 
     home = Home(tmp_path / "home")
     (tmp_path / "dags").mkdir()
     home.make()
-    home.lock.touch()
-    async with serving() as airflow:
-        airflow.add_dag(DAG)
-        where = AirflowSite(airflow.url, "admin", "CHANGE-ME")
-        site = Site((tmp_path / "dags",), NatsAddress(nats_server.url), where)
-        home.site.write_text(site.to_json())
-        made = Desk(connection, airflow, home.path, tmp_path / "dags")
-        made.write(krt())
-        yield made
+    with locked(home):  # as by a stack that runs
+        async with serving() as airflow:
+            airflow.add_dag(DAG)
+            where = AirflowSite(airflow.url, "admin", "CHANGE-ME")
+            site = Site((tmp_path / "dags",), NatsAddress(nats_server.url), where)
+            home.site.write_text(site.to_json())
+            made = Desk(connection, airflow, home.path, tmp_path / "dags")
+            made.write(krt())
+            yield made

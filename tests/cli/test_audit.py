@@ -229,6 +229,17 @@ async def test_it_waits_until_nothing_waits_any_more(desk: Desk) -> None:
     assert (ran.code, json.loads(ran.out)["in_runs"], json.loads(ran.out)["waiting"]) == (0, 1, 0)
 
 
+async def test_a_krt_with_errors_is_told_and_isnt_taken_for_well(desk: Desk) -> None:
+    (desk.dags / "broken").mkdir()
+    (desk.dags / "broken" / "krt.yaml").write_text("version: v1.0.0\n")
+    ran = await desk.run("audit")
+    assert ran.code == 2
+    assert "1 KRT file(s) with errors are left out: " in ran.err
+    ran = await desk.run("audit", "broken.train")
+    assert (ran.code, ran.out) == (2, "")
+    assert "Remedy: kai-airflow validate " in ran.err
+
+
 async def test_workflows_that_stream_are_left_out_or_refused(desk: Desk) -> None:
     desk.write(krt(kind="serving"), product="live")
     assert len((await desk.run("audit", "--json")).out.splitlines()) == 1

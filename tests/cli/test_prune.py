@@ -76,6 +76,20 @@ async def test_a_product_that_is_gone_goes_with_all_that_was_its_own_and_nothing
     assert await streams(desk) == before
 
 
+async def test_a_stream_stays_while_runs_of_its_messages_havent_ended(desk: Desk) -> None:
+    """Their tasks read the messages when they begin."""
+    await bridged(desk, "shop.train")
+    desk.write(krt().replace("v1.0.0", "v1.1.0"))
+    await bridged(desk, "shop.train")
+    run_id = "kai__20260102T030405123456Z__1"
+    for state in ("queued", "running"):
+        desk.airflow.add_run("shop.train", run_id, {"stream": STREAM})
+        desk.airflow.runs["shop.train", run_id]["state"] = state
+        assert (await left_over(desk))[STREAM] == "1 run(s) that carry its messages haven't ended"
+    desk.airflow.runs["shop.train", run_id]["state"] = "failed"
+    assert (await left_over(desk))[STREAM] == ""
+
+
 async def test_of_a_version_that_is_gone_what_versions_share_stays(desk: Desk) -> None:
     desk.write(krt(STORING))
     await bridged(desk, "shop.train")

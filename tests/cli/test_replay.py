@@ -63,6 +63,18 @@ async def test_messages_that_are_named_are_runs_again_each_with_an_id_of_its_own
     assert ran.err == "2 run(s) started with 2 message(s)\n"
 
 
+async def test_messages_of_another_version_become_runs_of_the_dag_as_it_is_now(desk: Desk) -> None:
+    await desk.prepare()
+    sequence = await desk.publish(1)
+    desk.write(krt().replace("v1.0.0", "v1.1.0"))
+    await desk.prepare()
+    assert (await desk.run("replay", DAG, "--seq", str(sequence))).code == 2
+    ran = await desk.run("replay", DAG, "--seq", str(sequence), "--version", "v1.0.0")
+    assert ran.code == 0, ran.err
+    (run,) = desk.airflow.of(DAG).values()
+    assert (run["conf"]["stream"], run["conf"]["sequences"]) == (STREAM, str(sequence))
+
+
 async def test_a_replay_once_more_makes_runs_once_more(desk: Desk) -> None:
     await desk.prepare()
     await desk.publish()

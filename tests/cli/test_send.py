@@ -124,9 +124,9 @@ async def test_a_stream_that_nobody_makes_is_an_error(desk: Desk, monkeypatch: p
 async def test_a_reply_is_printed_as_soon_as_the_run_is_answered(desk: Desk) -> None:
     await desk.prepare()
     sends = await desk.start("send", DAG, "1", "--request-id", "mine", "--wait")
-    line = await sends.says("its run is ")
+    line = await sends.says("its run will be ")
     origin = await desk.origin(1)
-    assert line == f"its run is {origin.run_id}\n"
+    assert line == f"its run will be {origin.run_id}\n"
     record = Record(desk.connection, STREAM, 1)
     await record.take()
     await reply(desk, origin, Message("another", pack("not for us"), from_node="exit"))
@@ -140,7 +140,7 @@ async def test_a_reply_is_printed_as_soon_as_the_run_is_answered(desk: Desk) -> 
 async def test_of_several_replies_each_is_a_line_with_its_channel(desk: Desk) -> None:
     await desk.prepare()
     sends = await desk.start("send", DAG, "1", "--request-id", "mine", "--wait")
-    await sends.says("its run is ")
+    await sends.says("its run will be ")
     origin, record = await desk.origin(1), Record(desk.connection, STREAM, 1)
     await record.take()
     for number, channel in enumerate(["", "more.yet"]):
@@ -157,7 +157,7 @@ async def test_of_several_replies_each_is_a_line_with_its_channel(desk: Desk) ->
 async def test_an_error_that_comes_back_is_told_and_ends_with_1(desk: Desk) -> None:
     await desk.prepare()
     sends = await desk.start("send", DAG, "1", "--request-id", "mine", "--wait")
-    await sends.says("its run is ")
+    await sends.says("its run will be ")
     origin, record = await desk.origin(1), Record(desk.connection, STREAM, 1)
     await record.take()
     await reply(desk, origin, Message("mine", error="no \x1b[31m model", type=MessageType.ERROR))
@@ -170,7 +170,7 @@ async def test_an_error_that_comes_back_is_told_and_ends_with_1(desk: Desk) -> N
 async def test_a_run_that_ends_without_an_answer_ends_the_waiting_with_1(desk: Desk) -> None:
     await desk.prepare()
     sends = await desk.start("send", DAG, "1", "--wait")
-    await sends.says("its run is ")
+    await sends.says("its run will be ")
     record = Record(desk.connection, STREAM, 1)
     await record.take()
     await record.end()
@@ -191,7 +191,7 @@ async def test_where_messages_share_a_run_the_end_of_their_run_counts_and_no_oth
         ids = [Message(f"request-{n}", pack(n)) for n in origin.sequences]
         await groups.grouped(1)
         assert await groups.write(run_request(origin, ids))
-    assert await sends.says("its run is ") == f"its run is {own.run_id}\n"
+    assert await sends.says("its run will be ") == f"its run will be {own.run_id}\n"
     for first, message in ((others[0], None), (others[1], Message("mine", pack("ours"), from_node="exit"))):
         record = Record(desk.connection, STREAM, first)
         await record.take()
@@ -205,7 +205,7 @@ async def test_where_messages_share_a_run_the_end_of_their_run_counts_and_no_oth
 async def test_a_nats_server_that_crashes_meanwhile_costs_no_reply(desk: Desk, nats_server: NatsServer) -> None:
     await desk.prepare()
     sends = await desk.start("send", DAG, "1", "--request-id", "mine", "--wait")
-    await sends.says("its run is ")
+    await sends.says("its run will be ")
     origin = await desk.origin(1)
     mended = desk.connection.breaks.mended
     nats_server.kill()
@@ -241,7 +241,7 @@ async def test_no_reply_in_time_is_told_with_what_to_look_at(desk: Desk) -> None
 async def test_ctrl_c_ends_the_waiting_with_130_and_no_traceback(desk: Desk) -> None:
     await desk.prepare()
     sends = await desk.start("send", DAG, "1", "--wait")
-    await sends.says("its run is ")
+    await sends.says("its run will be ")
     sends.process.send_signal(signal.SIGINT)
     ran = await sends.ended()
     assert ran.code == 130

@@ -73,7 +73,7 @@ def test_a_request_that_is_sent_is_answered_with_the_result_that_it_determines(s
     ran = site.run("send", EXAMPLE, "--file", str(file), "--wait", "--timeout", str(SECONDS))
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == expected(event)
-    assert "its run is kai__" in ran.stderr
+    assert "its run will be kai__" in ran.stderr
 
 
 def test_a_run_that_fails_is_answered_with_an_error(site: Site, stack: Stack, api: AirflowApi) -> None:
