@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _NATS = "NATS"
-_NODES = "kai_airflow.nats"
+_PACKAGE = "kai_airflow.nats"
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -19,11 +19,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("publish"),
         "sensors": _modules("sensor"),
         "triggers": _modules("trigger"),
-        "queues": [{"name": "nats", "message-queue-class": f"{_NODES}.queue.NatsMessageQueueProvider"}],
+        "queues": [f"{_PACKAGE}.queue.NatsMessageQueueProvider"],
         "connection-types": [
             {
                 "connection-type": "nats",
-                "hook-class-name": f"{_NODES}.hook.NatsHook",
+                "hook-class-name": f"{_PACKAGE}.hook.NatsHook",
                 "hook-name": _NATS,
                 "ui-field-behaviour": _STANDARD_FIELDS,
                 "conn-fields": _EXTRA_FIELDS,
@@ -34,7 +34,7 @@ def get_provider_info() -> dict[str, Any]:
 
 
 def _modules(module: str) -> list[dict[str, Any]]:
-    return [{"integration-name": _NATS, "python-modules": [f"{_NODES}.{module}"]}]
+    return [{"integration-name": _NATS, "python-modules": [f"{_PACKAGE}.{module}"]}]
 
 
 def _field(label: str, description: str, **schema: str) -> dict[str, Any]:
