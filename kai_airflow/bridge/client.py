@@ -127,11 +127,13 @@ class Airflow:
         return next((_run(one) for one in answer["dag_runs"]), None)
 
     async def states(self, run: Run) -> dict[str, str | None]:
-        """The state of each task of a run."""
+        """The state of each task of a run, none where it isn't there (any more)."""
         found: dict[str, str | None] = {}
         path = f"{_runs(run.dag_id)}/{_q(run.run_id)}/taskInstances"
         while True:
-            page = await self._ask("GET", path, params={"limit": PAGE, "offset": len(found)})
+            page = await self._find(path, limit=PAGE, offset=len(found))
+            if page is None:
+                return {}
             found |= {one["task_id"]: one["state"] for one in page["task_instances"]}
             if not page["task_instances"] or len(found) >= page["total_entries"]:
                 return found
@@ -158,7 +160,7 @@ class Airflow:
                 return
             offset += PAGE
 
-    async def _find(self, path: str, **params: str) -> dict[str, Any] | None:
+    async def _find(self, path: str, **params: str | int) -> dict[str, Any] | None:
         try:
             return await self._ask("GET", path, params=params)
         except AirflowError as error:

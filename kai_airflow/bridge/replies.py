@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from nats.js.errors import NoStreamResponseError
+from nats.js.errors import APIError, NoStreamResponseError
 
+from kai_airflow.bridge.versions import takes_from
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import Message, MessageType
 from kai_airflow.messaging.errors import BadMessageError, MessageTooLargeError, OriginError, translated
 from kai_airflow.messaging.guarded import last_sequence, publish_after
 from kai_airflow.messaging.origin import Origin
-from kai_airflow.messaging.reading import messages, stored
-from kai_airflow.messaging.streams import HEADERS_ROOM, created
+from kai_airflow.messaging.reading import messages, microseconds, stored
+from kai_airflow.messaging.streams import created, largest
 from kai_airflow.messaging.tries import Manifest, Try
 from kai_airflow.plan import names
 
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 TAKEOVER = timedelta(seconds=30)  # after which an answer that was begun and not ended is another bridge's
 PART = "Kai-Airflow-Part"  # header of a reply: its run, and its number among the run's replies
+OWN_HEADERS = 1024  # bytes at most that a reply's headers take
+TOO_LARGE = 10054  # what JetStream says to a message beyond its stream's max_msg_size
 BEGUN, DONE = b"begun", b"done"
 Holder = Literal["ours", "theirs", "nobody"]
 OURS: Holder = "ours"
@@ -71,21 +74,41 @@ class Answers:
         """
         workflow = self.workflows.get(run.dag_id)
         origin = _origin(run)
-        if workflow is None or workflow.mode != "batch" or origin is None or not await self._is_here(origin):
+        if workflow is None or workflow.mode != "batch" or origin is None or not await self._is_of(workflow, origin):
             return True
         record = Record(self.connection, names.Stream(origin.stream), origin.sequences[0])
         holder = await record.take()
         if holder != OURS:
             return holder == NOBODY
         replies = await self._replies(workflow, run, origin)
+        if not await self._is_over(run):
+            return True
         await self._send(record, run.run_id, replies)
         log.info("run %s of %s (%s) is answered: %d message(s)", run.run_id, run.dag_id, run.state, len(replies))
         return True
 
-    async def _is_here(self, origin: Origin) -> bool:
-        """Whether the stream of the request is still the same: in another one its numbers mean other messages."""
-        found = await stored(self.connection, origin.stream, origin.sequences[0])
-        return found is not None and await created(self.connection.js, origin.stream) == origin.created
+    async def _is_of(self, workflow: Workflow, origin: Origin) -> bool:
+        """Whether the messages are the workflow's, and still there.
+
+        In a stream that was made anew its numbers mean other messages, and anybody may give a run any id and any conf.
+        """
+        stream = names.Stream(origin.stream)
+        if (
+            not takes_from(workflow, stream)
+            or (found := await stored(self.connection, stream, origin.sequences[0])) is None
+        ):
+            return False
+        published = names.output_subject(stream, origin.trigger)
+        return (
+            f"{found.subject}.".startswith(f"{published}.")
+            and microseconds(found.time) == origin.published
+            and await created(self.connection.js, stream) == origin.created
+        )
+
+    async def _is_over(self, run: Run) -> bool:
+        """Whether a run is still as it ended: what was read of one that was cleared meanwhile is of no account."""
+        now = await self.airflow.run(run.dag_id, run.run_id)
+        return now is not None and (now.state, now.end) == (run.state, run.end)
 
     async def _replies(self, workflow: Workflow, run: Run, origin: Origin) -> list[Reply]:
         """What the run's exits published; for requests of a failed run that got nothing, an ERROR."""
@@ -94,18 +117,30 @@ class Answers:
         answered: set[str] = set()
         for process in workflow.processes:
             if process.type == "exit" and states.get(process.name) in ("success", "failed"):
-                for message, channel in await self._published(run, process):
+                for message, channel in await self._published(workflow, run, process):
                     answered.add(message.request_id)
                     replies.append(self._reply(origin, process.name, channel, message))
         if run.state == "failed":
             replies += await self._errors(workflow, run, origin, states, answered)
         return replies
 
-    async def _published(self, run: Run, process: Process) -> list[tuple[Message, str]]:
+    async def _manifest(self, workflow: Workflow, run: Run, process: Process) -> Manifest | None:
         said = await self.airflow.xcom(run, process.name, MANIFEST)
         if said is None:
+            return None
+        try:
+            manifest = Manifest.from_json(said)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            manifest = None
+        if manifest is None or manifest.stream != workflow.run_stream:
+            log.warning("run %s of %s: nobody can read what %s left in its XCom", run.run_id, run.dag_id, process.name)
+            return None
+        return manifest
+
+    async def _published(self, workflow: Workflow, run: Run, process: Process) -> list[tuple[Message, str]]:
+        manifest = await self._manifest(workflow, run, process)
+        if manifest is None:
             return []
-        manifest = Manifest.from_json(said)
         found = []
         places = sorted((n, try_id) for tries in manifest.channels.values() for try_id, ns in tries.items() for n in ns)
         for sequence, try_id in places:
@@ -123,7 +158,7 @@ class Answers:
     def _reply(self, origin: Origin, exit_: str, channel: str, message: Message) -> Reply:
         subject = names.output_subject(names.Stream(origin.stream), exit_)
         try:
-            data = codec.encode(message, self.connection.max_payload - HEADERS_ROOM)
+            data = codec.encode(message, largest(self.connection) - OWN_HEADERS)
         except MessageTooLargeError as error:
             data = codec.encode(_error(message.request_id, exit_, str(error)), self.connection.max_payload)
         return Reply(f"{subject}.{channel}" if channel else subject, data)
@@ -190,6 +225,11 @@ class Sent:
         except NoStreamResponseError:
             # The request is of another version, whose exits had other names.
             log.warning("nobody takes in %s: a reply is left out", self.subject)
+            return True
+        except APIError as error:
+            if error.err_code != TOO_LARGE:
+                raise
+            log.warning("%s takes no reply of %d bytes on %s: it is left out", self.stream, len(data), self.subject)
             return True
         self._last = sequence
         return sequence is not None

@@ -15,7 +15,7 @@ from kai_airflow.messaging.codec import Message, MessageType
 from kai_airflow.messaging.errors import BadMessageError, NoStreamError, translated
 from kai_airflow.messaging.following import Reader
 from kai_airflow.messaging.origin import Origin, request_of_run
-from kai_airflow.messaging.streams import HEADERS_ROOM, created, stream_names
+from kai_airflow.messaging.streams import created, largest, stream_names
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def send(
     """
     stream, subject = workflow.live_stream, names.output_subject(workflow.live_stream, trigger)
     message = Message(request_id, codec.pack(payload), from_node=trigger)
-    data = codec.encode(message, max(connection.max_payload - HEADERS_ROOM, connection.max_payload // 2))
+    data = codec.encode(message, largest(connection))
     await _ready(connection, stream, subject, waiting)
     moment = await created(connection.js, stream)
     with translated(f"publish on {subject}"):

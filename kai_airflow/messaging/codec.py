@@ -25,6 +25,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
 TYPE_PREFIX = "type.googleapis.com/"
 MAX_NESTING = 100  # levels that protobuf's Python reader accepts; a list takes two of them, an object three
+LONGEST_ID = 200  # characters of a request id that an error quotes
 EXACT_INT = 2**53  # up to here a double tells every integer from its neighbours
 
 
@@ -69,8 +70,8 @@ def encode(message: Message, limit: int) -> bytes:
     if len(packed) <= limit:
         return packed
     raise MessageTooLargeError(
-        f"message {message.request_id!r} of {message.from_node} is {len(data)} bytes, {len(packed)} gzipped. "
-        f"NATS takes {limit}. Remedy: use an object store, or raise the server's max_payload."
+        f"message {message.request_id[:LONGEST_ID]!r} of {message.from_node} is {len(data)} bytes, {len(packed)} "
+        f"gzipped. NATS takes {limit}. Remedy: use an object store, or raise the server's max_payload."
     )
 
 

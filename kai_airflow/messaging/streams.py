@@ -75,10 +75,15 @@ async def ensure_live_stream(
     wanted = replace(
         _kept(name, [*subjects, names.bridge_subjects(name)], retention),
         discard=api.DiscardPolicy.NEW,
-        max_msg_size=max(connection.max_payload - HEADERS_ROOM, connection.max_payload // 2),
+        max_msg_size=largest(connection),
     )
     await _ensure_stream(connection.js, wanted)
     return await created(connection.js, name)
+
+
+def largest(connection: Connection) -> int:
+    """Bytes of a message with its headers that a live stream takes."""
+    return max(connection.max_payload - HEADERS_ROOM, connection.max_payload // 2)
 
 
 async def ensure_dead_letters(js: JetStreamContext, retention: Retention = DEFAULT) -> None:
