@@ -67,14 +67,18 @@ class Answers:
     workflows: Mapping[str, Workflow] = field(default_factory=dict)
 
     async def give(self, run: Run) -> bool:
-        """Answer an ended run; False where another bridge is at it, and may die over it.
+        """Answer an ended run; False where another bridge is at it, and may die over it, or nobody knows its workflow.
 
         :raises AirflowError: Airflow can't tell how it ended
         :raises MessagingError: NATS doesn't answer, or refuses
         """
         workflow = self.workflows.get(run.dag_id)
         origin = _origin(run)
-        if workflow is None or workflow.mode != "batch" or origin is None or not await self._is_of(workflow, origin):
+        if origin is None:
+            return True
+        if workflow is None:
+            return False
+        if workflow.mode != "batch" or not await self._is_of(workflow, origin):
             return True
         record = Record(self.connection, names.Stream(origin.stream), origin.sequences[0])
         holder = await record.take()
