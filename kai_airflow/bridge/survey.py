@@ -12,7 +12,7 @@ from kai_airflow.plan import compile_product
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path, PurePosixPath
+    from pathlib import Path, PurePath, PurePosixPath
 
     from kai_airflow.plan import Workflow
 
@@ -79,10 +79,15 @@ class Survey:
         if len(files) == 1:
             return next(iter(files))
         before = self._owners.get(dag_id)
-        if (told := (dag_id, *map(str, sorted(files)))) not in self._told:
+        if (told := (dag_id, *map(_shown, sorted(files)))) not in self._told:
             self._told.add(told)
             log.error("DAG id %s is that of several files: %s. Remedy: remove or rename all but one.", *_said(told))
         return before if before in files else None
+
+
+def _shown(path: PurePath) -> str:
+    """Its name may be no text, which a log can't hold."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def _said(told: tuple[str, ...]) -> tuple[str, str]:
