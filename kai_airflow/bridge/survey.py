@@ -62,7 +62,7 @@ class Survey:
         if report.product is None:
             self._broken.add(file)
             before = "counts as it was before" if file in self._workflows else "is left out"
-            log.warning("%s has errors, and %s: kai-airflow validate %s", path, before, file)
+            log.warning("%s has errors, and %s: kai-airflow validate %s", _shown(path), before, _shown(file))
         else:
             self._workflows[file] = compile_product(report.product).workflows
 
