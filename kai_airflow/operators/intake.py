@@ -19,6 +19,7 @@ from kai_airflow.operators.connections import nats_address
 from kai_airflow.operators.requests import ConfError, RunFacts, Trigger, request_of
 from kai_airflow.operators.settings import retention
 from kai_airflow.operators.xcoms import push_manifest
+from kai_airflow.plan import names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +73,10 @@ class IntakeOperator(BaseOperator):
             raise AirflowFailException(str(error)) from error
         if origin.trigger not in [trigger.name for trigger in self.workflow.triggers]:
             raise AirflowFailException(f"conf.trigger: {self.dag_id} has no trigger {origin.trigger!r} (any more).")
+        own = names.versions_of(self.workflow.live_stream, self.workflow.version)
+        if origin.stream != self.workflow.live_stream and not own.fullmatch(origin.stream):
+            # Who may start runs of this DAG may not read what another product was asked.
+            raise AirflowFailException(f"conf.stream: {origin.stream!r} holds no messages of {self.dag_id}.")
         self._require_own(origin.trigger)
         self.log.info("%d request(s): %s of %s", len(origin.sequences), conf["sequences"], origin.stream)
         try:

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kai_airflow.messaging import codec
-from kai_airflow.messaging.errors import BadMessageError, ExpiredError, FedTwiceError, MessageTooLargeError
-from kai_airflow.messaging.feed import Share, close_input, fed, feed, open_input, pass_on, publish_first
+from kai_airflow.messaging.errors import (
+    BadMessageError,
+    ExpiredError,
+    FedTwiceError,
+    MessageTooLargeError,
+    NoStreamError,
+)
+from kai_airflow.messaging.feed import Share, close_input, fed, feed, hand_over, open_input, pass_on, publish_first
+from kai_airflow.messaging.origin import Origin
 from kai_airflow.messaging.outputs import published as outputs_of
-from kai_airflow.messaging.streams import ensure_run_stream
+from kai_airflow.messaging.streams import ensure_live_stream, ensure_run_stream, largest
 from kai_airflow.messaging.tries import Manifest, Source, Try, sources
 from kai_airflow.plan import names
 
@@ -269,3 +276,92 @@ def test_sources_are_the_good_outputs_of_the_channels_asked_for_in_order() -> No
     assert manifest.sequences == [3, 4, 5, 6, 7, 9]
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert manifest.to_json()["channels"]["go"] == {"count": 3, "sequences": {"a": "3,7", "b": "5"}}
+
+
+# A trigger's messages go from KAI's stream to the run's.
+
+LIVE = names.live_stream("shop", "v1.0.0", "train")
+
+
+@pytest.fixture
+async def created(connection: Connection) -> str:
+    await ensure_run_stream(connection.js, STREAM)
+    return await ensure_live_stream(connection, LIVE, ["trigger", "trigger2"])
+
+
+async def said(connection: Connection, *channels: str, trigger: str = "trigger") -> tuple[int, ...]:
+    """A message on each channel; where they stand."""
+    subject = names.output_subject(LIVE, trigger)
+    data = [codec.encode(message(f"r{n}", n), 1 << 20) for n in range(len(channels))]
+    return tuple(
+        [
+            (await connection.js.publish(f"{subject}.{channel}" if channel else subject, data[n])).seq
+            for n, channel in enumerate(channels)
+        ]
+    )
+
+
+async def test_messages_are_handed_over_on_their_channels_in_their_order(connection: Connection, created: str) -> None:
+    sequences = await said(connection, "", "go", "a.b.c", "", "größe", "go", "a")
+    of = new_try("trigger")
+    channels = await hand_over(connection, of, Origin(LIVE, created, "trigger", sequences, 1))
+    assert {channel: len(copies) for channel, copies in channels.items()} == {
+        "": 2,
+        "go": 2,
+        "a.b.c": 1,
+        "größe": 1,
+        "a": 1,
+    }
+    copies = sorted((n, channel) for channel, found in channels.items() for n in found)
+    assert [channel for _, channel in copies] == ["", "go", "a.b.c", "", "größe", "go", "a"]
+    for n, (sequence, channel) in enumerate(copies):
+        raw = await connection.js.get_msg(STREAM, sequence)
+        assert raw.subject == of.subject(channel)
+        assert codec.decode(raw.data or b"") == message(f"r{n}", n)
+
+
+async def test_a_run_that_is_cleared_is_handed_the_same_again(connection: Connection, created: str) -> None:
+    origin = Origin(LIVE, created, "trigger", await said(connection, "", "go"), 1)
+    first, second = [await hand_over(connection, new_try("trigger"), origin) for _ in range(2)]
+    assert first.keys() == second.keys() == {"", "go"}
+    assert first[""] != second[""]
+
+
+async def test_what_has_expired_is_not_handed_over(connection: Connection, created: str) -> None:
+    sequences = await said(connection, "", "", "")
+    await connection.js.delete_msg(LIVE, sequences[1])
+    with pytest.raises(ExpiredError, match=rf"stream {LIVE} no longer holds message {sequences[1]}"):
+        await hand_over(connection, new_try("trigger"), Origin(LIVE, created, "trigger", sequences, 1))
+
+
+async def test_a_stream_made_anew_hands_nothing_over_that_was_of_the_old_one(
+    connection: Connection, created: str
+) -> None:
+    sequences = await said(connection, "")
+    await connection.js.delete_stream(LIVE)
+    with pytest.raises(NoStreamError):
+        await hand_over(connection, new_try("trigger"), Origin(LIVE, created, "trigger", sequences, 1))
+    await ensure_live_stream(connection, LIVE, ["trigger"])
+    assert await said(connection, "") == sequences
+    with pytest.raises(ExpiredError):
+        await hand_over(connection, new_try("trigger"), Origin(LIVE, created, "trigger", sequences, 1))
+
+
+async def test_messages_of_another_trigger_are_not_handed_over(connection: Connection, created: str) -> None:
+    """Also of one whose name begins alike."""
+    sequences = await said(connection, "", trigger="trigger2")
+    with pytest.raises(ExpiredError):
+        await hand_over(connection, new_try("trigger"), Origin(LIVE, created, "trigger", sequences, 1))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_the_largest_message_is_handed_over(connection: Connection, created: str, packed: bool) -> None:
+    data = codec.encode(
+        codec.Message("large", codec.Payload("x", random.Random(1).randbytes(largest(connection) - 200))), 1 << 20
+    )
+    if packed:
+        data = gzip.compress(codec.encode(codec.Message("large", codec.Payload("x", b"x" * (8 << 20))), 16 << 20))
+    sequence = (await connection.js.publish(names.output_subject(LIVE, "trigger"), data)).seq
+    channels = await hand_over(connection, new_try("trigger"), Origin(LIVE, created, "trigger", (sequence,), 1))
+    copy = await connection.js.get_msg(STREAM, channels[""][0])
+    assert codec.decode(copy.data or b"") == codec.decode(data)

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 from nats.js import api
-from nats.js.errors import KeyNotFoundError
+from nats.js.errors import APIError, BadRequestError, KeyNotFoundError
 
 from kai_airflow.messaging.connection import connect
-from kai_airflow.messaging.errors import JetStreamError, MessagingError, NatsUnavailableError
+from kai_airflow.messaging.errors import JetStreamError, MessagingError, NatsUnavailableError, NoStreamError
 from kai_airflow.messaging.streams import (
+    HEADERS_ROOM,
     Retention,
+    created,
     ensure_buckets,
     ensure_live_stream,
     ensure_object_store,
     ensure_run_stream,
+    largest,
     seed_configuration,
+    stream_names,
 )
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
     from kai_airflow.messaging.connection import Connection
-    from tests.conftest import StartNats
+    from tests.conftest import NatsServer, StartNats
 
 RUNS = names.run_stream("shop", "train")
 LIVE = names.live_stream("shop", "v1.0.0", "train")
@@ -230,3 +235,105 @@ async def test_a_connection_that_is_gone_is_an_error(start_nats: StartNats) -> N
         await own.nc.close()
         with pytest.raises(NatsUnavailableError, match="RUNS_shop_train"):
             await ensure_run_stream(own.js, RUNS)
+
+
+# KAI's own stream: nothing goes before its time, and who asks is told when it was made.
+
+
+async def test_a_full_live_stream_refuses_what_is_new_and_keeps_what_it_took(connection: Connection) -> None:
+    await ensure_live_stream(connection, LIVE, ["trigger"], Retention(max_bytes=100_000))
+    taken = 0
+    while (await connection.js.stream_info(LIVE)).state.bytes < 98_000:
+        await connection.js.publish(f"{LIVE}.trigger", b"x" * 1000)
+        taken += 1
+    with pytest.raises(APIError, match="maximum bytes exceeded"):
+        await connection.js.publish(f"{LIVE}.trigger", b"x" * 3000)
+    state = (await connection.js.stream_info(LIVE)).state
+    assert (state.messages, state.first_seq) == (taken, 1)
+    assert 50 < taken < 100
+
+
+async def test_a_full_run_stream_forgets_the_oldest(connection: Connection) -> None:
+    await ensure_run_stream(connection.js, RUNS, Retention(max_bytes=100_000))
+    for _ in range(200):
+        await connection.js.publish(f"{RUNS}.x", b"x" * 1000)
+    state = (await connection.js.stream_info(RUNS)).state
+    assert state.first_seq > 100
+    assert state.last_seq == 200
+
+
+async def test_the_largest_message_of_a_live_stream_has_room_for_more_headers(connection: Connection) -> None:
+    await ensure_live_stream(connection, LIVE, ["trigger"])
+    limit = (await connection.js.stream_info(LIVE)).config.max_msg_size
+    assert limit == largest(connection) == connection.max_payload - HEADERS_ROOM
+    await connection.js.publish(f"{LIVE}.trigger", b"x" * limit)
+    with pytest.raises(BadRequestError, match="message size exceeds"):
+        await connection.js.publish(f"{LIVE}.trigger", b"x" * (limit + 1))
+    await ensure_run_stream(connection.js, RUNS)
+    headers = {"Header": "x" * (HEADERS_ROOM - 100)}
+    await connection.js.publish(f"{RUNS}.x", b"x" * limit, headers=headers)
+
+
+async def test_a_server_that_takes_little_still_takes_messages(start_nats: StartNats) -> None:
+    async with connect(start_nats("max_payload: 8192").url, name="test") as own:
+        await ensure_live_stream(own, LIVE, ["trigger"])
+        assert (await own.js.stream_info(LIVE)).config.max_msg_size == 4096
+
+
+async def test_a_lower_limit_that_the_administrator_set_stays(connection: Connection) -> None:
+    await connection.js.add_stream(name=LIVE, subjects=[f"{LIVE}.trigger"], max_msg_size=5000)
+    await ensure_live_stream(connection, LIVE, ["trigger"])
+    assert (await connection.js.stream_info(LIVE)).config.max_msg_size == 5000
+
+
+async def test_what_a_stream_keeps_is_mended_but_for_copies_that_nobody_asks_for(connection: Connection) -> None:
+    await ensure_live_stream(connection, LIVE, ["trigger"], Retention(60, 1 << 20, 1))
+    config = (await connection.js.stream_info(LIVE)).config
+    assert (config.max_age, config.max_bytes, config.num_replicas) == (60, 1 << 20, 1)
+    assert config.duplicate_window == 60
+    await ensure_live_stream(connection, LIVE, ["trigger"], Retention(3600))
+    config = (await connection.js.stream_info(LIVE)).config
+    assert (config.max_age, config.max_bytes, config.num_replicas) == (3600, -1, 1)
+
+
+async def test_more_copies_than_there_are_servers_are_an_error(connection: Connection) -> None:
+    with pytest.raises(JetStreamError, match="make stream RUNS_shop_train"):
+        await ensure_run_stream(connection.js, RUNS, Retention(replicas=3))
+
+
+async def test_a_stream_made_anew_was_made_at_another_time(connection: Connection) -> None:
+    moments = set()
+    for _ in range(20):
+        moments.add(await ensure_live_stream(connection, LIVE, ["trigger"]))
+        assert await created(connection.js, LIVE) in moments
+        await connection.js.delete_stream(LIVE)
+    assert len(moments) == 20
+    assert all(re.fullmatch(r"\d{8}T\d{12}Z", moment) for moment in moments)
+    with pytest.raises(NoStreamError, match=r"no stream shop_v1_0_0_train\. Remedy"):
+        await created(connection.js, LIVE)
+
+
+async def test_a_stream_says_the_same_time_after_a_restart(nats_server: NatsServer, connection: Connection) -> None:
+    moment = await ensure_live_stream(connection, LIVE, ["trigger"])
+    nats_server.kill()
+    nats_server.start()
+    async with connect(nats_server.url, name="again") as again:
+        assert await created(again.js, LIVE) == moment
+        assert await ensure_live_stream(again, LIVE, ["trigger", "other"]) == moment
+
+
+async def test_streams_are_found_by_their_subjects_over_all_pages(connection: Connection) -> None:
+    """A page of names is 1024."""
+    wanted = [names.live_stream("shop", f"v{n}.0.0", "train") for n in range(1100)]
+    for begin in range(0, 1100, 100):
+        await asyncio.gather(
+            *(
+                connection.js.add_stream(name=one, subjects=[names.bridge_subjects(one)], storage="memory")
+                for one in wanted[begin : begin + 100]
+            )
+        )
+    await connection.js.add_stream(name="other", subjects=["other.>"])
+    await connection.js.add_stream(name="plain", subjects=["plain.x"])
+    found = await stream_names(connection, "*.BRIDGE.>")
+    assert sorted(found) == sorted([*wanted, "other"])
+    assert await stream_names(connection, "nobody.x") == []

@@ -96,3 +96,78 @@ def test_tags_are_told_once() -> None:
         "version:v1.0.0",
         "mine",
     )
+
+
+# Names of the bridge.
+
+PROCESS = NAME
+CREATED = st.datetimes().map(lambda moment: moment.strftime("%Y%m%dT%H%M%S%fZ"))
+
+
+def taken_by(subject: str, pattern: str) -> bool:
+    """Whether a filter of NATS takes a subject in."""
+    wanted, given_ = pattern.split("."), subject.split(".")
+    for n, token in enumerate(wanted):
+        if token == ">":
+            return len(given_) > n
+        if n >= len(given_) or token not in ("*", given_[n]):
+            return False
+    return len(wanted) == len(given_)
+
+
+@given(PRODUCT, VERSION, NAME, PROCESS, PROCESS, st.integers(1, 2**63))
+def test_no_subject_of_the_bridge_is_a_processes(
+    product: str, version: str, workflow: str, process: str, trigger: str, sequence: int
+) -> None:
+    stream = names.live_stream(product, version, workflow)
+    own = [
+        names.groups_subject(stream, trigger),
+        names.answer_subject(stream, sequence),
+        names.settled_subject(stream, sequence),
+    ]
+    assert len(set(own)) == len(own)
+    for subject in own:
+        assert taken_by(subject, names.bridge_subjects(stream))
+        assert taken_by(subject, names.bridge_subjects(names.Stream("*")))
+        assert not any(taken_by(subject, theirs) for theirs in names.live_subjects(stream, process))
+    assert not any(
+        taken_by(theirs.replace(">", "x"), names.bridge_subjects(stream))
+        for theirs in names.live_subjects(stream, process)
+    )
+
+
+@given(st.sets(st.tuples(CLOSE, CREATED), min_size=2, max_size=6))
+def test_consumers_of_the_bridge_are_no_two_alike_and_no_processes(triggers: set[tuple[str, str]]) -> None:
+    made = [make(*one) for one in triggers for make in (names.intake_consumer, names.groups_consumer)]
+    assert len(set(made)) == 2 * len(triggers)
+    assert all(re.fullmatch(r"[-A-Za-z0-9]{1,255}", one) and one.startswith("BRIDGE-") for one in made)
+
+
+@given(st.sets(st.tuples(CLOSE, VERSION, CLOSE, CREATED, st.integers(1, 99)), min_size=2, max_size=6))
+def test_dead_letters_are_no_two_alike(messages: set[tuple[str, str, str, str, int]]) -> None:
+    subjects = {
+        names.dead_letter_subject(names.live_stream(product, version, workflow), moment, sequence)
+        for product, version, workflow, moment, sequence in messages
+    }
+    assert len(subjects) == len(messages)
+    assert all(taken_by(one, f"{names.DEAD_LETTERS}.>") for one in subjects)
+
+
+@given(CLOSE, VERSION, CLOSE, st.sets(st.tuples(CLOSE, VERSION, CLOSE), max_size=9), VERSION)
+def test_versions_of_a_workflow_are_its_own_and_no_others(
+    product: str, version: str, workflow: str, others: set[tuple[str, str, str]], other_version: str
+) -> None:
+    stream = names.live_stream(product, version, workflow)
+    pattern = names.versions_of(stream, version)
+    assert pattern.fullmatch(stream)
+    assert pattern.fullmatch(names.live_stream(product, other_version, workflow))
+    for other in others:
+        matched = pattern.fullmatch(names.live_stream(*other)) is not None
+        assert matched == ((other[0], other[2]) == (product, workflow))
+    assert not pattern.fullmatch(names.run_stream(product, workflow))
+    assert not pattern.fullmatch(names.DEAD_LETTERS)
+
+
+def test_a_stream_whose_name_was_too_long_is_of_one_version_alone() -> None:
+    stream = names.live_stream("shop", LONG, "train")
+    assert not names.versions_of(stream, LONG).fullmatch(stream)
