@@ -8,6 +8,7 @@ import configparser
 import json
 import os
 import re
+import runpy
 import shlex
 import signal
 import subprocess
@@ -39,6 +40,7 @@ from kai_airflow.messaging.feed import close_input, feed, open_input, publish_fi
 from kai_airflow.messaging.outcome import manifest, settle
 from kai_airflow.messaging.streams import ensure_buckets, ensure_object_store, ensure_run_stream, seed_configuration
 from kai_airflow.messaging.tries import Manifest, Try, sources
+from kai_airflow.nats.address import EXTRA
 from kai_airflow.operators.connections import nats_address, services
 from kai_airflow.operators.pods import Pods
 from kai_airflow.plan import compile_product
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-KRT, PROCESSES, DEPLOYING = (ROOT / "docs" / f"{name}.md" for name in ("krt", "processes", "deploying"))
+KRT, PROCESSES, DEPLOYING, NATS = (ROOT / "docs" / f"{name}.md" for name in ("krt", "processes", "deploying", "nats"))
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"`((?:kai-airflow|make) [^`\n]*)`")
@@ -219,6 +221,20 @@ def test_nats_default_gives_the_address_that_it_says(monkeypatch: pytest.MonkeyP
     (text,) = connections("nats_default")
     monkeypatch.setenv("AIRFLOW_CONN_NATS_DEFAULT", text)
     assert nats_address().pods_url == "nats://kai:CHANGE-ME@nats.example.com:4222"
+
+
+def test_the_connection_of_nats_is_one_and_its_keys_are_all_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_NATS_DEFAULT", blocks(NATS, "json")[0])
+    assert nats_address().servers == ["tls://a.example.com:4222", "tls://b.example.com:4222"]
+    assert re.findall(r"^\| `(\w+)` \|", section(NATS, "The connection").split("| Key |")[1], re.MULTILINE) == list(
+        EXTRA
+    )
+
+
+@pytest.mark.parametrize("code", blocks(NATS, "python"))
+def test_python_for_nats_is_a_dag_file(code: str, tmp_path: Path) -> None:
+    (tmp_path / "shown.py").write_text(code)
+    runpy.run_path(str(tmp_path / "shown.py"))
 
 
 def test_kai_services_names_every_key_of_every_section(monkeypatch: pytest.MonkeyPatch) -> None:

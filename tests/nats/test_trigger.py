@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,20 +15,22 @@ from airflow.triggers.base import TriggerEvent
 from airflow.triggers.shared_stream import SharedStreamManager, reject_shared_stream_event
 
 from kai_airflow.errors import KaiAirflowError
+from kai_airflow.messaging.connection import connect
 from kai_airflow.nats import trigger as module
 from kai_airflow.nats.trigger import NatsMessageTrigger, NatsTrigger
 from tests.conftest import DEADLINE
 from tests.nats.conftest import STREAM
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from nats.aio.subscription import Subscription
 
     from kai_airflow.messaging.connection import Connection
-    from tests.conftest import NatsServer
+    from tests.conftest import NatsServer, StartNats
 
 DURABLE = "airflow"
+DOCS = Path(__file__).parents[2] / "docs/nats.md"
 TRIGGER = NatsTrigger(stream=STREAM, durable=DURABLE, ack_wait=1)
 
 
@@ -203,6 +208,28 @@ async def test_it_goes_on_after_a_restart_of_nats_server(
         while "after" not in found:
             found.add((await own.event())[0]["data"])
         assert found <= {"before", "after"}
+
+
+async def test_the_permissions_that_are_shown_are_enough(
+    start_nats: StartNats, airflow_connection: Callable[..., None]
+) -> None:
+    shown = DOCS.read_text().partition("- Permissions: ")[2].partition("\n\n")[0]
+    subjects = re.findall(r"`(\S+)`", shown)
+    user = {"user": "u", "password": "p", "permissions": {"publish": subjects[:-1], "subscribe": subjects[-1:]}}
+    admin = {"user": "admin", "password": "p"}
+    server = start_nats(json.dumps({"authorization": {"users": [user, admin]}}))
+    airflow_connection(host="127.0.0.1", port=server.port, login="u", password="p")
+    async with connect(server.url.replace("://", "://admin:p@"), name="test") as own:
+        await own.js.add_stream(name=STREAM, subjects=["orders.>"])
+        await own.js.publish("orders.new", b"x")
+        acks = await own.nc.subscribe("$JS.ACK.>")
+        await own.nc.flush()
+        async with triggerer(NatsTrigger(stream=STREAM, durable=DURABLE, subject="orders.new")) as running:
+            _, bound = await running.event()
+            running.stored(bound)
+            assert (await acks.next_msg(DEADLINE)).data == b""
+        assert await unacked(own) == 0
+    assert "Permissions Violation" not in "".join(server.output)
 
 
 async def test_airflow_restores_a_trigger_from_what_it_stores() -> None:
