@@ -18,9 +18,12 @@ from kai_airflow.bridge import ended, replies, service, workflow
 from kai_airflow.bridge.site import Site
 from kai_airflow.messaging.address import NatsAddress
 from kai_airflow.messaging.connection import connect
+from kai_airflow.messaging.reading import messages
 from kai_airflow.plan import names
 from tests.bridge.airflow_stub import DAG, AirflowStub, StubDag
-from tests.bridge.parts import STREAM, at_work, dead, each_once, krt_text, publish
+from tests.bridge.answering import asked, ids, out
+from tests.bridge.answering import ended as ended_run
+from tests.bridge.parts import STREAM, at_work, dead, each_once, krt_text, prepared, publish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from nats.aio.msg import Msg
 
+    from kai_airflow.bridge.client import Airflow
     from kai_airflow.bridge.workflow import Workbench
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
@@ -343,3 +347,38 @@ async def test_two_bridges_share_the_work_and_one_may_be_killed(
         first.kill()
         await stub.until(lambda: len(stub.carried()) >= 300)
     each_once(stub, sequences, in_order=False)
+
+
+@pytest.mark.parametrize("where", ["begun", "replied", "done"])
+async def test_where_a_bridge_is_killed_while_it_answers_another_goes_on_and_each_is_answered_once(
+    nats_server: NatsServer, connection: Connection, airflow: Airflow, stub: AirflowStub, folder: Path, where: str
+) -> None:
+    site = site_of(folder, nats_server.url, stub)
+    await prepared(connection, airflow)
+    request_ids = [f"r{n}" for n in range(20)]
+    for one in request_ids:
+        await ended_run(connection, stub, await asked(connection, one), [out(one), out(f"{one}-2", channel="go")])
+    killer = Killer(stub, point=where, passes=5)
+
+    async def answering(message: Msg) -> None:
+        killer.strike(message.data.decode())
+
+    async def replied(_: Msg) -> None:
+        killer.strike("replied")
+
+    await connection.nc.subscribe(names.answer_subject(STREAM, "*"), cb=answering)
+    await connection.nc.subscribe(names.output_subject(STREAM, "out"), cb=replied)
+    await connection.nc.flush()
+    async with bridge_process(site) as killer.victim:
+        async with asyncio.timeout(20):
+            await killer.victim.wait()
+    killer.victim = None
+    async with bridge_process(site), bridge_process(site), asyncio.timeout(40):
+        while sum([await is_answered(connection, n + 1) for n in range(20)]) < 20:
+            pass
+    assert sorted(await ids(connection)) == sorted([*request_ids, *(f"{one}-2" for one in request_ids)])
+
+
+async def is_answered(connection: Connection, request: int) -> bool:
+    words = [raw async for raw in messages(connection, STREAM, names.answer_subject(STREAM, request))]
+    return bool(words) and words[-1].data == replies.DONE
