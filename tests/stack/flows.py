@@ -150,7 +150,8 @@ class Flow:
         }
         assert max(len(one.sequences) for one in origins.values()) <= self.messages_per_run
         audit = asyncio.run(self._audited())
-        assert (audit.differences, audit.messages, audit.in_runs) == ((), len(found), len(found))
+        assert (audit.differences, audit.in_runs) == ((), audit.messages)  # other versions' messages among them
+        assert audit.messages >= len(found)
 
     async def _audited(self) -> Audit:
         workflow = compile_product(check(self.text.encode(), PurePath("krt.yaml")).require()).workflows[0]
