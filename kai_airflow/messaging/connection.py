@@ -192,7 +192,11 @@ class _Trouble:
 
 
 class _Client(Client):
-    """Says nothing to a server without TLS where the address demands it; the stock client would log in there."""
+    """Says nothing to a server without TLS where the address demands it; the stock client would log in there.
+
+    And hears on where a flush was given up or cancelled: the stock client ends its reading over the late answer, and
+    all that is asked from then on has none, until its pings find that out.
+    """
 
     def __init__(self, where: NatsAddress) -> None:
         super().__init__()
@@ -202,6 +206,11 @@ class _Client(Client):
         if initial_connection and self._demands_tls and not info.get("tls_required"):
             raise _NoTlsError
         await super()._process_info(info, initial_connection=initial_connection)
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
 
 class _NoTlsError(nats.errors.Error):

@@ -197,3 +197,15 @@ async def test_nothing_is_left_running(start_nats: StartNats) -> None:
         await own.js.add_stream(name="stream", subjects=["subject"])
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_flush_that_is_cancelled_leaves_a_connection_that_hears_on(start_nats: StartNats) -> None:
+    async with connect(start_nats().url, name="test") as own:
+        for turns in range(20):  # of the event loop: before its question, until after its answer
+            flushing = asyncio.create_task(own.nc.flush())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            flushing.cancel()
+            await asyncio.gather(flushing, return_exceptions=True)
+            async with asyncio.timeout(5):
+                await own.js.account_info()
