@@ -12,6 +12,9 @@ from urllib.parse import quote
 import httpx
 
 from kai_airflow.errors import KaiAirflowError
+from kai_airflow.krt import MASK
+from kai_airflow.messaging.errors import OriginError
+from kai_airflow.messaging.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -22,7 +25,6 @@ PAGE = 100  # the API's own limit
 ANSWER = 20.0  # seconds; a busy machine's API server is slow, one that is cut off never answers
 CONNECTIONS = 16  # at a time, whatever the number of workflows
 NOT_AIRFLOW = "is that Airflow's API? Remedy: set KAI_AIRFLOW_URL to Airflow's [api] base_url."
-MASK = "***"
 CONFLICT, NOT_FOUND, UNAUTHORIZED, FORBIDDEN = 409, 404, 401, 403
 _PASSING = frozenset({408, 425, 429, UNAUTHORIZED, FORBIDDEN})  # and all from 500 on
 
@@ -58,6 +60,15 @@ class Run:
     conf: Mapping[str, Any]
     run_after: str
     end: str | None
+
+    @property
+    def origin(self) -> Origin | None:
+        """What it carries; None for one that the bridge didn't start (a person's, a replay), whatever its id."""
+        try:
+            origin = Origin.from_conf(self.conf)
+        except OriginError:
+            return None
+        return origin if self.run_id == origin.run_id else None
 
 
 class Airflow:

@@ -16,9 +16,9 @@ from kai_airflow.bridge.audit import Audit, Backlog, Carrier, Held, Place, compa
 from kai_airflow.bridge.requests import RunRequest
 from kai_airflow.bridge.versions import takes_from
 from kai_airflow.bridge.workflow import source_of
-from kai_airflow.messaging.errors import NoStreamError, OriginError, translated
+from kai_airflow.messaging.errors import NoStreamError, translated
 from kai_airflow.messaging.following import Reader
-from kai_airflow.messaging.origin import PREFIX, Origin
+from kai_airflow.messaging.origin import PREFIX
 from kai_airflow.messaging.reading import microseconds
 from kai_airflow.messaging.streams import consumer_info, created, stream_names
 from kai_airflow.plan import names
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nats.js.api import StreamState
 
-    from kai_airflow.bridge.client import Airflow, Run
+    from kai_airflow.bridge.client import Airflow
     from kai_airflow.bridge.intake import Source
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
@@ -50,7 +50,7 @@ class Inspection:
         places = [await self._place(workflow, stream) for stream in streams]
         carriers: dict[str, Carrier] = {}
         async for run in self.airflow.runs(workflow.dag_id, PREFIX):
-            if (origin := _origin(run)) is not None:
+            if (origin := run.origin) is not None:
                 carriers[run.run_id] = Carrier(run.run_id, origin)
                 seen(len(carriers))
         oldest = await self.airflow.oldest(workflow.dag_id)
@@ -143,12 +143,3 @@ def _consumers(source: Source) -> list[tuple[str, list[str]]]:
         (source.messages, [str(subject) for subject in names.live_subjects(source.stream, source.trigger)]),
         (source.groups, [names.groups_subject(source.stream, source.trigger)]),
     ]
-
-
-def _origin(run: Run) -> Origin | None:
-    """What a run carries; None for one that the bridge didn't start: a person's, a replay."""
-    try:
-        origin = Origin.from_conf(run.conf)
-    except OriginError:
-        return None
-    return origin if run.run_id == origin.run_id else None

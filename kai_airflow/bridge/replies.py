@@ -18,9 +18,8 @@ from nats.js.errors import APIError, NoStreamResponseError
 from kai_airflow.bridge.versions import takes_from
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import Message, MessageType
-from kai_airflow.messaging.errors import BadMessageError, MessageTooLargeError, OriginError, translated
+from kai_airflow.messaging.errors import BadMessageError, MessageTooLargeError, translated
 from kai_airflow.messaging.guarded import last_sequence, publish_after
-from kai_airflow.messaging.origin import Origin
 from kai_airflow.messaging.reading import messages, microseconds, stored
 from kai_airflow.messaging.streams import created, largest
 from kai_airflow.messaging.tries import Manifest, Try
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.bridge.client import Airflow, Run
     from kai_airflow.messaging.connection import Connection
+    from kai_airflow.messaging.origin import Origin
     from kai_airflow.plan import Process, Workflow
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Answers:
         :raises MessagingError: NATS doesn't answer, or refuses
         """
         workflow = self.workflows.get(run.dag_id)
-        origin = _origin(run)
+        origin = run.origin
         if origin is None:
             return True
         if workflow is None:
@@ -284,15 +284,6 @@ class Record:
         subject = names.answer_subject(self.stream, self.request)
         with translated(f"write down that message {self.request} of {self.stream} is answered"):
             return await publish_after(self.connection, self.stream, subject, word, last) or 0
-
-
-def _origin(run: Run) -> Origin | None:
-    """Where a run's requests came from; None for one that the bridge didn't start, whatever its id."""
-    try:
-        origin = Origin.from_conf(run.conf)
-    except OriginError:
-        return None
-    return origin if run.run_id == origin.run_id else None
 
 
 def _listened_to(workflow: Workflow, trigger: str) -> list[str]:

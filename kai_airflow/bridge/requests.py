@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.krt import is_sensitive, shown
+from kai_airflow.krt import MASK, is_sensitive, shown
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import BadMessageError, OriginError
 from kai_airflow.messaging.origin import Origin
@@ -19,7 +19,6 @@ PREVIEW = 500  # characters that a run's conf shows of a payload
 LOOKED_INTO = 64 << 10  # bytes; a larger payload isn't unpacked for its preview
 IDS = 100  # request ids that a run's conf lists
 LONGEST_NOTE = 1000  # characters that Airflow's database takes; a run with more is refused
-MASK = "***"
 
 
 @dataclass(frozen=True)

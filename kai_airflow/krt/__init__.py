@@ -22,9 +22,10 @@ from kai_airflow.krt.model import (
 )
 from kai_airflow.krt.reading import MAX_BYTES
 from kai_airflow.krt.report import Issue, KrtError, Report
-from kai_airflow.krt.sensitive import is_sensitive, passwords, shown
+from kai_airflow.krt.sensitive import MASK, is_sensitive, passwords, shown
 
 __all__ = [
+    "MASK",
     "MAX_BYTES",
     "START",
     "Cron",
