@@ -77,6 +77,7 @@ def test_the_public_names() -> None:
         "Every",
         "Issue",
         "KrtError",
+        "MASK",
         "MAX_BYTES",
         "Networking",
         "ObjectStore",
