@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.site import AirflowSite, Site
+from kai_airflow.bridge.site import AirflowSite, Cluster, Site
 from kai_airflow.local import airflow, bridge, cluster, nats, postgres, sweeper
 from kai_airflow.local.home import write_private
 from kai_airflow.local.keeper import Service, at_once
@@ -56,6 +56,7 @@ class Start:
             folders=(self.addresses.dags,),
             nats=NatsAddress(nats.url(self.addresses.nats, self.secrets.nats)),
             airflow=AirflowSite(airflow.ui(self.addresses.ui), airflow.USER, self.secrets.admin),
+            cluster=Cluster(kubeconfig=str(self.home.kubeconfig)),
         )
 
     async def _bridge(self) -> None:
