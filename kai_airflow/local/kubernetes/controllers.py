@@ -29,7 +29,7 @@ _OFF = (
     "ScalingActive",
     "False",
     "ScalingDisabled",
-    "scaling is disabled since the replica count of the target is zero",
+    "scaling is disabled: the target wants no replicas",
 )
 
 

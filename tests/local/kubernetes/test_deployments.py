@@ -151,7 +151,9 @@ def test_a_new_template_is_ready_before_the_old_one_goes(deployments: Deployment
     deployments.create(f"{LINGER} # 1", pod={"ports": [{"containerPort": 80}]})
     deployments.complete()
     (old,) = deployments.pods()
-    listen = "import os, socket, signal; s = socket.create_server(('127.0.0.1', int(os.environ['KAI_AIRFLOW_PORT_80'])))"
+    listen = (
+        "import os, socket, signal\ns = socket.create_server(('127.0.0.1', int(os.environ['KAI_AIRFLOW_PORT_80'])))"
+    )
     probe = {"tcpSocket": {"port": 80}, "periodSeconds": 1}
     container = {"name": "base", "image": "python", "readinessProbe": probe, "ports": [{"containerPort": 80}]}
     gate = "import os, time\nwhile not os.path.exists('go'): time.sleep(.01)\n"
@@ -187,7 +189,7 @@ def test_recreate_waits_for_the_end_of_the_old_pods(deployments: Deployments) ->
 
 
 def test_a_container_that_ends_is_started_again_after_a_growing_pause(deployments: Deployments) -> None:
-    code = "import os; n = int(open('n').read()) + 1 if os.path.exists('n') else 1; open('n', 'w').write(str(n)); print('run', n); exit(n)"
+    code = "open('n', 'a').write('x'); n = len(open('n').read()); print('run', n); exit(n)"
     deployments.create(code)
     pod = deployments.until(lambda d: d.status.replicas) and deployments.pods()[0]
     name = pod.metadata.name
@@ -221,10 +223,6 @@ def test_the_log_of_the_run_before_is_there_while_the_next_one_runs(deployments:
     code = f"import os\nif os.path.exists('n'):\n    print('second'); {LINGER}\nopen('n', 'w'); print('first'); exit(1)"
     deployments.create(code)
     name = deployments.until(lambda d: d.status.replicas) and deployments.pods()[0].metadata.name
-    with pytest.raises(ApiException) as refused:
-        deployments.kube.until(lambda pod: bool(pod.status.container_statuses), name)
-        deployments.kube.core.read_namespaced_pod_log("nobody", deployments.space, previous=True)
-    assert refused.value.status == 404
     deployments.kube.until(
         lambda pod: bool(pod.status.container_statuses and pod.status.container_statuses[0].restart_count), name
     )
