@@ -25,7 +25,7 @@ from kai_airflow.local.kubernetes.http import application
 from kai_airflow.local.kubernetes.images import ImageMap
 from kai_airflow.local.kubernetes.launch import Launcher
 from kai_airflow.local.kubernetes.node import Node
-from kai_airflow.local.kubernetes.proxy import Proxy
+from kai_airflow.local.kubernetes.proxy import LOGGER, Proxy
 from kai_airflow.local.kubernetes.store import Store
 
 HOST = "127.0.0.1"
@@ -54,7 +54,9 @@ async def serve(home: Path, images: Path, port: int = 0, ingress_port: int = 0, 
         async with (
             _tasks(api, node, doors.getsockname()[1]),
             proxy.working(),
-            _answering(web.ServerRunner(web.Server(proxy.answer, **_SERVING), shutdown_timeout=1.0), doors),
+            _answering(
+                web.ServerRunner(web.Server(proxy.answer, logger=LOGGER, **_SERVING), shutdown_timeout=1.0), doors
+            ),
             _answering(web.AppRunner(application(api, node, token), shutdown_timeout=1.0, **_SERVING), listener),
         ):
             with _kubeconfig(home / "kubeconfig", f"http://{HOST}:{listener.getsockname()[1]}", token):
