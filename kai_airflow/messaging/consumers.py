@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from kai_airflow.messaging.errors import NoStreamError, translated
+from kai_airflow.messaging.errors import JetStreamError, NoStreamError, translated
 from kai_airflow.messaging.feed import ACK_WAIT_SECONDS
 from kai_airflow.messaging.streams import consumer_info
 from kai_airflow.plan import names
@@ -52,13 +52,22 @@ async def listed(connection: Connection, stream: str) -> list[ConsumerInfo]:
 async def ensure_inputs(connection: Connection, stream: names.Stream, process: Process) -> None:
     """Make the consumers of a long-lived task or exit exist, and mend them where their filter has changed.
 
-    One that is there keeps its delivery subject, on which a process may be listening. Raises MessagingError.
+    One that is there keeps its delivery subject, on which a process may be listening.
+
+    :raises JetStreamError: there is one that no SDK can bind to, or NATS refuses
+    :raises NatsUnavailableError: no answer
     """
     for one in process.live.inputs if process.live else ():
         if one.consumer is None:
             continue
         info = await consumer_info(connection.js, stream, one.consumer)
         found = info.config if info else None
+        if info and not (is_input(info) and info.config.deliver_policy == DeliverPolicy.NEW):
+            raise JetStreamError(
+                f"NATS: no process can bind to consumer {one.consumer} of stream {stream}: it isn't one that pushes "
+                "what is new to a group of its own name, and NATS can't change that. Remedy: remove it "
+                f"(nats consumer rm {stream} {one.consumer}); it is made again."
+            )
         wanted = _wanted(found or _new(one.consumer), one.subject, IN_HAND * process.replicas)
         if wanted != found:
             with translated(f"make consumer {one.consumer}"):
