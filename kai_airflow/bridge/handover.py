@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Process, Workflow
+    from kai_airflow.plan.names import Stream
 
 
 class Place(NamedTuple):
@@ -61,7 +62,7 @@ class Left:
 
     name: str
     dag_id: str
-    stream: str
+    stream: Stream
     type: str
     runs: bool
     is_called: bool

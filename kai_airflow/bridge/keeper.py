@@ -44,6 +44,7 @@ WORKERS = 8
 GRACE = 60.0  # seconds that an old version's trigger has, once nobody calls it any more, to answer who waits
 QUIET = 2.0  # seconds for which a stream must have had nothing to do before what serves it goes
 LOOK = 0.5  # seconds between two looks at such a stream
+TOLD_AGAIN = 2.0  # seconds before NATS is told again of an end
 UNREAD = 10.0  # seconds between two looks at what is published of a product whose KRT nobody finds
 
 
@@ -75,7 +76,7 @@ class Keeper:
     _configs: dict[Place, tuple[dict[str, str], str]] = field(default_factory=dict)
     _since: dict[Place | str, float] = field(default_factory=dict)
     _queue: WorkQueue[Place] = field(default_factory=WorkQueue)
-    _ended: WorkQueue[Labels] = field(default_factory=WorkQueue)
+    _ended: asyncio.Queue[Labels] = field(default_factory=asyncio.Queue)
 
     def __post_init__(self) -> None:
         self.label = live.site_label(self.site.airflow.url)
@@ -87,11 +88,11 @@ class Keeper:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(WORKERS):
-                    group.create_task(self._work_off(self._queue, self._look))
-                group.create_task(self._work_off(self._ended, self._tell))
+                    group.create_task(self._work_off())
+                while True:
+                    group.create_task(self._tell(await self._ended.get()))
         finally:
             self._queue.close()
-            self._ended.close()
 
     def learn(self, workflows: Mapping[str, Workflow], unpaused: Mapping[str, bool]) -> None:
         """What there should be: workflows of KRTs, and unpaused DAGs with whether Airflow still finds them."""
@@ -118,7 +119,7 @@ class Keeper:
         for place, found in self.observed.all(DEPLOYMENTS):
             labels = ends.Labels.of(found)
             if place.namespace == namespace and ends.may_have_ended(pods, labels, self.unseen):
-                self._ended.add(labels)
+                self._ended.put_nowait(labels)
 
     def _add(self, places: Iterable[Place]) -> None:
         for place in places:
@@ -132,7 +133,7 @@ class Keeper:
         found = now or before or {}
         if kind is PODS:
             if ends.has_ended(before, now):
-                self._ended.add(ends.Labels.of(found))
+                self._ended.put_nowait(ends.Labels.of(found))
             if now is None:
                 self._add(self._others())
             return
@@ -142,32 +143,39 @@ class Keeper:
         if turned or kind is INGRESSES:
             self._add(self._others())
 
-    async def _work_off(self, queue: WorkQueue[Any], look: Callable[[Any], Awaitable[None]]) -> None:
+    async def _work_off(self) -> None:
         while True:
             heed_cancel()
-            key = await queue.get()
+            place = await self._queue.get()
             try:
-                await look(key)
-                queue.went_well(key)
-                self.trouble.pop(key, None)
+                await self._look(place)
+                self._queue.went_well(place)
+                self.trouble.pop(place, None)
             except KaiAirflowError as error:
-                self._complain(key, str(error))
-                queue.retry(key)
+                self._complain(place, str(error))
+                self._queue.retry(place)
             except Exception:
-                log.exception("%s: a defect", key)
-                queue.retry(key)
+                log.exception("%s/%s: a defect", *place)
+                self._queue.retry(place)
             finally:
-                queue.done(key)
+                self._queue.done(place)
 
-    def _complain(self, key: Any, trouble: str) -> None:
-        if self.trouble.get(key) != trouble:
+    def _complain(self, place: Place, trouble: str) -> None:
+        if self.trouble.get(place) != trouble:
             log.warning("%s", trouble)
-        self.trouble[key] = trouble
+        self.trouble[place] = trouble
 
     async def _tell(self, labels: Labels) -> None:
-        self.require_lease()
-        count = ends.living((pod for _, pod in self.observed.all(PODS)), labels)
-        await self.nats.gone(labels._asdict(), labels.process, count)
+        """Tell of an end, however long NATS is away: what was in hand would wait for hours."""
+        while True:
+            heed_cancel()
+            count = ends.living((pod for _, pod in self.observed.all(PODS)), labels)
+            try:
+                self.require_lease()
+                return await self.nats.gone(labels._asdict(), labels.process, count)
+            except KaiAirflowError as error:
+                log.warning("%s of %s has ended: %s", labels.process, labels.product, error)
+                await asyncio.sleep(TOLD_AGAIN)
 
     async def _look(self, place: Place) -> None:
         if not self.observed.is_known(place.namespace):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.kube.live import MANAGED_BY, MANAGER, SITE_LABEL, STREAM_ANNOTATION
+from kai_airflow.plan.names import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +17,9 @@ def is_of(found: Mapping[str, Any], site: str) -> bool:
     return own.get(MANAGED_BY) == MANAGER and own.get(SITE_LABEL) == site
 
 
-def stream_of(found: Mapping[str, Any]) -> str:
+def stream_of(found: Mapping[str, Any]) -> Stream:
     """The live stream that an object belongs to, empty where it doesn't say so."""
-    return str((found["metadata"].get("annotations") or {}).get(STREAM_ANNOTATION, ""))
+    return Stream((found["metadata"].get("annotations") or {}).get(STREAM_ANNOTATION, ""))
 
 
 def is_ready(found: Mapping[str, Any] | None) -> bool:
