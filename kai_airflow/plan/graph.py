@@ -32,6 +32,14 @@ def in_order(processes: Iterable[Process]) -> list[Process]:
     return order
 
 
+def upstreams(processes: Iterable[Process]) -> dict[str, tuple[str, ...]]:
+    """Who feeds each of them by edges that lead on: all that do, but for those that close a circle."""
+    found: dict[str, tuple[str, ...]] = {}
+    for process in processes:
+        found[process.name] = tuple(name for name in process.upstream if name in found)
+    return found
+
+
 def circle(processes: Iterable[Process], name: str) -> frozenset[str]:
     """The processes that a message may go through on its way from this one back to it, and itself."""
     by_name = {process.name: process for process in processes}
