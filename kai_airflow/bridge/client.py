@@ -25,6 +25,7 @@ PAGE = 100  # the API's own limit
 ANSWER = 20.0  # seconds; a busy machine's API server is slow, one that is cut off never answers
 CONNECTIONS = 16  # at a time, whatever the number of workflows
 NOT_AIRFLOW = "is that Airflow's API? Remedy: set KAI_AIRFLOW_URL to Airflow's [api] base_url."
+PAUSING = ("patch_dag", "cli_dag_pause", "cli_dag_unpause")  # as the audit log calls it
 CONFLICT, NOT_FOUND, UNAUTHORIZED, FORBIDDEN = 409, 404, 401, 403
 _PASSING = frozenset({408, 425, 429, UNAUTHORIZED, FORBIDDEN})  # and all from 500 on
 
@@ -86,7 +87,33 @@ class Airflow:
         found = await self._find(f"/api/v2/dags/{_q(dag_id)}")
         if found is None or found["is_stale"]:
             return None
-        return Dag(paused=bool(found["is_paused"]), broken=bool(found["has_import_errors"]))
+        return _dag(found)
+
+    async def dags(self, tag: str) -> dict[str, Dag]:
+        """The DAGs with a tag that Airflow could run now, by id."""
+        found: dict[str, Dag] = {}
+        while True:
+            asked: dict[str, Any] = {"tags": tag, "order_by": "dag_id", "limit": PAGE, "offset": len(found)}
+            page = (await self._ask("GET", "/api/v2/dags", params=asked))["dags"]
+            found |= {one["dag_id"]: _dag(one) for one in page}
+            if len(page) < PAGE:
+                return found
+
+    async def pause(self, dag_id: str, note: Mapping[str, str], *, paused: bool) -> None:
+        """Pause or unpause a DAG; Airflow's audit log names the user, and has ``note`` beside it."""
+        await self._ask("PATCH", f"/api/v2/dags/{_q(dag_id)}", params=note, json={"is_paused": paused})
+
+    async def record(self, dag_id: str, note: Mapping[str, str]) -> None:
+        """Have Airflow's audit log name the user and ``note`` at a DAG, and change nothing.
+
+        A change of all DAGs that match a pattern, without one: the API says that it matches none.
+        """
+        await self._ask("PATCH", "/api/v2/dags", params={"dag_id": dag_id, **note}, json={"is_paused": False})
+
+    async def was_paused(self, dag_id: str) -> bool:
+        """Whether the audit log, as far as it goes back, knows of somebody who paused or unpaused a DAG."""
+        asked: dict[str, Any] = {"dag_id": dag_id, "included_events": PAUSING, "limit": 1}
+        return bool((await self._ask("GET", "/api/v2/eventLogs", params=asked))["total_entries"])
 
     async def queued(self, dag_id: str) -> int:
         """How many runs of a DAG wait to begin."""
@@ -252,6 +279,10 @@ def _q(part: str) -> str:
 
 def _runs(dag_id: str) -> str:
     return f"/api/v2/dags/{_q(dag_id)}/dagRuns"
+
+
+def _dag(answer: Mapping[str, Any]) -> Dag:
+    return Dag(paused=bool(answer["is_paused"]), broken=bool(answer["has_import_errors"]))
 
 
 def _run(answer: Mapping[str, Any]) -> Run:
