@@ -35,6 +35,8 @@ MANAGER = "kai-airflow"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 SITE_LABEL = "kai-airflow/site"
 CONFIG_ANNOTATION = "kai-airflow/config"
+DAG_ANNOTATION = "kai-airflow/dag"
+STREAM_ANNOTATION = "kai-airflow/stream"
 PORT = "trigger"
 CPU_PERCENTAGE = 80  # KAI's own, above which an HPA adds replicas
 _STRIP_PATH = {"konghq.com/strip-path": "true"}  # as KAI's own, for Kong; others ignore it
@@ -80,10 +82,16 @@ def lease_name(site: str) -> str:
     return f"{MANAGER}-{site}"
 
 
-def config_secret(workflow: Workflow, process: Process, site: str, config: Mapping[str, Any]) -> Manifest:
-    """The Secret that holds app.yaml."""
-    text = base64.b64encode(yaml_text(config).encode()).decode()
-    return {**_object("v1", "Secret", workflow, process, site), "data": {CONFIG_FILE: text}}
+def config_data(config: Mapping[str, Any]) -> dict[str, str]:
+    """What the Secret holds: app.yaml, as the API gives it back."""
+    return {CONFIG_FILE: base64.b64encode(yaml_text(config).encode()).decode()}
+
+
+def config_secret(workflow: Workflow, process: Process, site: str, data: Mapping[str, str], version: str) -> Manifest:
+    """The Secret of a process. ``version``: another one for each content; it says nothing of it."""
+    made = _object("v1", "Secret", workflow, process, site)
+    made["metadata"]["annotations"][CONFIG_ANNOTATION] = version
+    return {**made, "data": dict(data)}
 
 
 def deployment(workflow: Workflow, process: Process, site: str, config_version: str) -> Manifest:
@@ -109,7 +117,7 @@ def deployment(workflow: Workflow, process: Process, site: str, config_version: 
         **_object("apps/v1", "Deployment", workflow, process, site),
         "spec": {
             **({"replicas": 1} if process.replicas == 1 else {}),
-            "selector": {"matchLabels": own},
+            "selector": {"matchLabels": _identity(own)},
             "template": template,
         },
     }
@@ -140,12 +148,12 @@ def service(workflow: Workflow, process: Process, site: str) -> Manifest:
         raise ValueError(f"{process.name} has no networking")
     made = _object("v1", "Service", workflow, process, site)
     if net.protocol == "GRPC":
-        made["metadata"]["annotations"] = {_PROTOCOL: "grpc"}
+        made["metadata"]["annotations"][_PROTOCOL] = "grpc"
     return {
         **made,
         "spec": {
             "type": "ClusterIP",
-            "selector": _labels(workflow, process, site),
+            "selector": _identity(_labels(workflow, process, site)),
             "ports": [{"name": PORT, "protocol": "TCP", "port": net.destination_port, "targetPort": net.target_port}],
         },
     }
@@ -246,15 +254,31 @@ def _listening(process: Process) -> Manifest:
     if not has_service(process) or process.networking is None:
         return {}
     port = process.networking.target_port
-    return {
-        "ports": [{"name": PORT, "containerPort": port, "protocol": "TCP"}],
-        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 3},
-    }
+    listening: Manifest = {"ports": [{"name": PORT, "containerPort": port, "protocol": "TCP"}]}
+    if not _has_probe(process):
+        listening["readinessProbe"] = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 3}
+    return listening
+
+
+def _has_probe(process: Process) -> bool:
+    """Whether the KRT's pod template says itself when the process is ready; a probe is of one kind only."""
+    containers = process.pod.get("spec", {}).get("containers") or ()
+    return any(one.get("name") == CONTAINER and one.get("readinessProbe") for one in containers)
 
 
 def _object(version: str, kind: str, workflow: Workflow, process: Process, site: str) -> Manifest:
-    metadata = {"name": _name(process), "labels": _labels(workflow, process, site)}
+    metadata = {
+        "name": _name(process),
+        "labels": _labels(workflow, process, site),
+        # What tells to whom it belongs when no KRT names it any more; labels would be cut.
+        "annotations": {DAG_ANNOTATION: str(workflow.dag_id), STREAM_ANNOTATION: str(workflow.live_stream)},
+    }
     return {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
+def _identity(own: Mapping[str, str]) -> dict[str, str]:
+    """The labels that can't change as long as the name stays, as a selector must not."""
+    return {key: value for key, value in own.items() if key != "type"}
 
 
 def _labels(workflow: Workflow, process: Process, site: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ Subdomain = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$"
 QualifiedName = Annotated[str, StringConstraints(pattern=_QUALIFIED.replace(r"\w", "_A-Za-z0-9"), max_length=317)]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$", max_length=63)]
 Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 MAX_ANNOTATIONS = 256 << 10
 """Bytes of all annotations of an object, as in Kubernetes."""
