@@ -54,7 +54,8 @@ async def facts(
     dags = await airflow.dags(f"product:{products.pop()}" if len(products) == 1 else _ALL)
     resting = [one.dag_id for one in listed if one.dag_id in dags and dags[one.dag_id].paused]
     known = await asyncio.gather(*(_was_paused(airflow, dag_id) for dag_id in resting))
-    return Facts(dags, {dag_id for dag_id, touched in zip(resting, known, strict=True) if touched}, found, waiting or {})
+    touched = {dag_id for dag_id, was in zip(resting, known, strict=True) if was}
+    return Facts(dags, touched, found, waiting or {})
 
 
 async def _was_paused(airflow: Airflow, dag_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a product is doing, in KAI's words (KAI reference, section 6). Pure: derived from what is there, never stored."""
+"""What a product is doing, in KAI's words (KAI reference, section 6). Pure: derived from what is there."""
 
 from __future__ import annotations
 

@@ -70,6 +70,4 @@ def _show(shown: tuple[Published, ...]) -> None:
     for one in shown:
         print_line(f"{one.workflow} {one.process} {one.url or '-'}")
     if any(one.url is None for one in shown):
-        tell(
-            "the cluster doesn't say where it serves: see its Ingress controller, or set [kai_airflow] base_domain"
-        )
+        tell("the cluster doesn't say where it serves: see its Ingress controller, or set [kai_airflow] base_domain")
