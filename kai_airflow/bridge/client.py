@@ -115,6 +115,27 @@ class Airflow:
         asked: dict[str, Any] = {"dag_id": dag_id, "included_events": PAUSING, "limit": 1}
         return bool((await self._ask("GET", "/api/v2/eventLogs", params=asked))["total_entries"])
 
+    async def unpaused(self, tag: str) -> dict[str, bool]:
+        """The DAGs with a tag that nobody has paused, and whether Airflow still finds them in their files.
+
+        One that changes while this asks may be missing: it is gone only where the next answer lacks it as well.
+        """
+        asked: dict[str, Any] = {"tags": tag, "paused": "false", "exclude_stale": "false"}
+        found: dict[str, bool] = {}
+        offset = 0
+        while True:
+            page = {"order_by": "dag_id", "limit": PAGE, "offset": offset}
+            dags = (await self._ask("GET", "/api/v2/dags", params=asked | page))["dags"]
+            found |= {dag["dag_id"]: not dag["is_stale"] for dag in dags}
+            if len(dags) < PAGE:
+                return found
+            offset += PAGE
+
+    async def has_dags(self, tag: str) -> bool:
+        """Whether Airflow finds DAGs with a tag in their files, paused or not."""
+        answer = await self._ask("GET", "/api/v2/dags", params={"tags": tag, "limit": 1})
+        return bool(answer["total_entries"])
+
     async def queued(self, dag_id: str) -> int:
         """How many runs of a DAG wait to begin."""
         answer = await self._ask("GET", f"{_runs(dag_id)}", params={"state": "queued", "limit": 1})

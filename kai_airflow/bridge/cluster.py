@@ -18,7 +18,7 @@ from kai_airflow.krt import shown
 from kai_airflow.kube.live import MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from kai_airflow.bridge.site import Cluster
     from kai_airflow.kube.objects import Manifest
@@ -135,7 +135,7 @@ class Kubernetes:
 
     async def watch(
         self, kind: Kind, namespace: str, selector: str, since: str, seconds: int
-    ) -> AsyncIterator[tuple[str, Manifest]]:
+    ) -> AsyncGenerator[tuple[str, Manifest], None]:
         """What becomes of objects from a version on, as ADDED, MODIFIED, DELETED or BOOKMARK; for so many seconds.
 
         :raises OutdatedError: nobody knows that version any more

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kai_airflow.plan import Process, Workflow
+    from kai_airflow.plan.names import Stream
 
 
 class LiveNats(Protocol):
@@ -22,11 +23,12 @@ class LiveNats(Protocol):
     async def gone(self, labels: Mapping[str, str], process: str, living: int) -> None:
         """A container of a process has ended, or its pod is gone, with whatever it had in hand.
 
-        Called as soon as it is known, once for each end, and for an end that nobody saw since no bridge was there.
+        Called as soon as it is known, once for each end, also while an earlier call isn't done; and for an end that
+        nobody saw since no bridge was there.
 
         :param labels: KAI's own of the process: product, version, workflow, process, type
         :param living: how many of its containers run now, a replacement among them
         """
 
-    async def idle(self, stream: str) -> bool:
+    async def idle(self, stream: Stream) -> bool:
         """Whether tasks and exits of a live stream have nothing to do: nothing pending, nothing unacked."""

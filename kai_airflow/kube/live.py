@@ -103,7 +103,7 @@ def deployment(workflow: Workflow, process: Process, site: str, config_version: 
     template = merged(
         merged(DEFAULTS, process.pod),
         {
-            "metadata": {"labels": own, "annotations": {CONFIG_ANNOTATION: config_version}},
+            "metadata": {"labels": own, "annotations": {**_origin(workflow), CONFIG_ANNOTATION: config_version}},
             "spec": {
                 "restartPolicy": "Always",
                 "nodeSelector": node_selector(process),
@@ -270,10 +270,14 @@ def _object(version: str, kind: str, workflow: Workflow, process: Process, site:
     metadata = {
         "name": _name(process),
         "labels": _labels(workflow, process, site),
-        # What tells to whom it belongs when no KRT names it any more; labels would be cut.
-        "annotations": {DAG_ANNOTATION: str(workflow.dag_id), STREAM_ANNOTATION: str(workflow.live_stream)},
+        "annotations": _origin(workflow),
     }
     return {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
+def _origin(workflow: Workflow) -> dict[str, str]:
+    """What tells to whom an object belongs when no KRT names it any more; labels would be cut."""
+    return {DAG_ANNOTATION: str(workflow.dag_id), STREAM_ANNOTATION: str(workflow.live_stream)}
 
 
 def _identity(own: Mapping[str, str]) -> dict[str, str]:
