@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kai_airflow.bridge.causes import explained, secrets_of
 from kai_airflow.bridge.client import FORBIDDEN, AirflowError
 from kai_airflow.bridge.cluster import DEPLOYMENTS, INGRESSES, PODS
 from kai_airflow.bridge.status import Facts, Objects, product_status
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.kube.live import selector
+from kai_airflow.kube.found import is_ready
+from kai_airflow.kube.live import selector, site_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.bridge.cluster import Kind, Kubernetes
-    from kai_airflow.bridge.status import ProductStatus
+    from kai_airflow.bridge.site import Site
+    from kai_airflow.bridge.status import Key, ProductStatus
     from kai_airflow.kube.objects import Manifest
-    from kai_airflow.plan import Workflow
+    from kai_airflow.plan import Process, Workflow
 
 LOOK = 0.5  # seconds between looks: Airflow has nothing that tells of a DAG
 _ALL = "kai"  # the tag of each DAG that a KRT made
@@ -29,20 +32,35 @@ class LifecycleError(KaiAirflowError):
     """A version doesn't become what it should."""
 
 
-async def objects(cluster: Kubernetes, workflows: Iterable[Workflow], site: str, namespace: str) -> Objects:
-    """What a cluster holds of a site's workflows.
+async def objects(cluster: Kubernetes, workflows: Iterable[Workflow], site: Site) -> Objects:
+    """What a cluster holds of a site's workflows, and why those that aren't ready aren't.
 
-    :param site: the label of the site's objects
-    :param namespace: where a workflow lives whose KRT names none
     :raises ClusterError: Kubernetes doesn't answer, or refuses
     """
-    places = sorted({workflow.namespace or namespace for workflow in workflows})
+    listed = list(workflows)
+    default, label = site.cluster.namespace, selector(site_label(site.airflow.url))
+    places = sorted({workflow.namespace or default for workflow in listed})
 
-    async def listed(kind: Kind) -> list[Manifest]:
-        pages = await asyncio.gather(*(cluster.list(kind, place, selector(site)) for place in places))
+    async def found(kind: Kind) -> list[Manifest]:
+        pages = await asyncio.gather(*(cluster.list(kind, place, label) for place in places))
         return [one for page in pages for one in page.items]
 
-    return Objects(namespace, *await asyncio.gather(*map(listed, (DEPLOYMENTS, PODS, INGRESSES))))
+    deployments, pods, ingresses = await asyncio.gather(found(DEPLOYMENTS), found(PODS), found(INGRESSES))
+    there = Objects(default, deployments, pods, ingresses)
+    rising = [(workflow, process) for workflow in listed for process in workflow.processes]
+    causes = await asyncio.gather(*(_cause(cluster, site, there, *one) for one in rising))
+    return replace(there, causes=dict(one for one in causes if one))
+
+
+async def _cause(
+    cluster: Kubernetes, site: Site, there: Objects, workflow: Workflow, process: Process
+) -> tuple[Key, str] | None:
+    deployment = there.deployment(workflow, process)
+    if deployment is None or is_ready(deployment):
+        return None
+    secrets = secrets_of(workflow, *site.services.values())
+    why = await explained(cluster, deployment, there.pods_of(workflow, process), secrets)
+    return (deployment["metadata"]["namespace"], deployment["metadata"]["name"]), why
 
 
 async def facts(
@@ -70,26 +88,21 @@ async def _was_paused(airflow: Airflow, dag_id: str) -> bool:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a product.
-
-    :param site: the label of the site's objects
-    :param namespace: where a workflow lives whose KRT names none
-    """
+    """A version of a product."""
 
     workflows: Sequence[Workflow]
     airflow: Airflow
     cluster: Kubernetes
-    site: str
-    namespace: str
+    site: Site
 
     @property
-    def place(self) -> str:
-        """The namespace that it lives in."""
-        return self.workflows[0].namespace or self.namespace
+    def namespace(self) -> str:
+        """The one that it lives in."""
+        return self.workflows[0].namespace or self.site.cluster.namespace
 
     async def status(self) -> ProductStatus:
         """How it is now. Raises KaiAirflowError where Airflow or Kubernetes doesn't answer."""
-        found = await objects(self.cluster, self.workflows, self.site, self.namespace)
+        found = await objects(self.cluster, self.workflows, self.site)
         return product_status(self.workflows, await facts(self.airflow, self.workflows, found))
 
     async def start(self, note: Mapping[str, str], seen: Callable[[ProductStatus], None]) -> ProductStatus:

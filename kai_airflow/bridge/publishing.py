@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from kai_airflow.bridge.cluster import INGRESSES
 from kai_airflow.bridge.status import version_label
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.kube.live import MANAGED_BY, MANAGER, SITE_LABEL, ingress, published
+from kai_airflow.kube.found import is_of
+from kai_airflow.kube.live import ingress, published
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ async def unpublish(
 async def _found(cluster: Kubernetes, product: str, namespace: str, site: str) -> Manifest | None:
     """The product's Ingress. Raises PublishingError for one that isn't this site's."""
     found = await cluster.get(INGRESSES, namespace, names.ingress(product))
-    labels = ((found or {}).get("metadata") or {}).get("labels") or {}
-    if found and (labels.get(MANAGED_BY), labels.get(SITE_LABEL), labels.get("product")) != (MANAGER, site, product):
+    if found and not is_of(found, site):
         raise PublishingError(
             f"the Ingress {namespace}/{names.ingress(product)} isn't this Airflow's {product}, and stays. "
             "Remedy: remove or rename it, or give the product another namespace (x-airflow: {namespace: ...})."

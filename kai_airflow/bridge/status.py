@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from kai_airflow.bridge.causes import cause
+from kai_airflow.kube.found import is_ready
 from kai_airflow.kube.live import published
 from kai_airflow.plan import names
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Process, Workflow
 
+Key = tuple[str, str]  # of an object: its namespace and name
 State = Literal["CREATED", "STARTING", "STARTED", "PUBLISHED", "STOPPING", "STOPPED", "ERROR"]
 
 # The first of these that one of several has, all of them have.
@@ -82,15 +83,17 @@ class Objects:
     """What Kubernetes holds of a site, as the API's own JSON.
 
     :param namespace: where a workflow lives whose KRT names none
+    :param causes: why Deployments aren't ready, by namespace and name
     """
 
     namespace: str
     deployments: Sequence[Manifest] = ()
     pods: Sequence[Manifest] = ()
     ingresses: Sequence[Manifest] = ()
-    _deployments: dict[tuple[str, str], Manifest] = field(init=False, default_factory=dict)
+    causes: Mapping[Key, str] = field(default_factory=dict)
+    _deployments: dict[Key, Manifest] = field(init=False, default_factory=dict)
     _pods: dict[tuple[str, ...], list[Manifest]] = field(init=False, default_factory=lambda: defaultdict(list))
-    _ingresses: dict[tuple[str, str], Manifest] = field(init=False, default_factory=dict)
+    _ingresses: dict[Key, Manifest] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._deployments.update((_key(one), one) for one in self.deployments)
@@ -108,6 +111,10 @@ class Objects:
         version = names.label(workflow.version)
         owner = (self._where(workflow), workflow.product, version, workflow.name, process.name)
         return self._pods.get(owner, [])
+
+    def cause(self, deployment: Manifest) -> str:
+        """Why a Deployment isn't ready, empty where nothing is wrong."""
+        return self.causes.get(_key(deployment), "")
 
     def ingress(self, workflow: Workflow) -> Manifest | None:
         """The Ingress of a workflow's product, of whichever version."""
@@ -204,21 +211,31 @@ def _process_status(workflow: Workflow, process: Process, objects: Objects | Non
         deployment, pods = objects.deployment(workflow, process), objects.pods_of(workflow, process)
         ready = _count(deployment, "status", "readyReplicas")
         replicas = _count(deployment, "spec", "replicas") or int(wanted)
-        state, why = _rising(deployment, pods, ready) if wanted else _sinking(deployment, pods)
+        state, why = _rising(deployment, pods, objects) if wanted else _sinking(deployment, pods)
     lives = process.live is not None
     return ProcessStatus(process.name, process.type, process.image, lives, state, why, ready, replicas)
 
 
-def _rising(deployment: Manifest | None, pods: Sequence[Manifest], ready: int) -> tuple[State, str]:
+def _rising(deployment: Manifest | None, pods: Sequence[Manifest], objects: Objects) -> tuple[State, str]:
     if deployment is None:
         return "STARTING", "no bridge has made its Deployment yet"
-    if why := cause(deployment, pods):
-        return "ERROR", why
-    replicas, current = (_count(deployment, "status", key) for key in ("replicas", "updatedReplicas"))
-    seen = _count(deployment, "status", "observedGeneration") >= _count(deployment, "metadata", "generation")
-    if seen and ready and current == replicas:
+    if is_ready(deployment):
         return "STARTED", ""
-    return "STARTING", "its pods aren't ready yet" if not ready else "pods of its former image are being replaced"
+    why = objects.cause(deployment)
+    return ("ERROR" if why and not _may_start(pods) else "STARTING"), why
+
+
+def _may_start(pods: Sequence[Manifest]) -> bool:
+    """Whether the newest pod may become ready by itself: it runs for the first time, or no node has taken it yet."""
+    staying = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    newest = max(staying, key=lambda pod: pod["metadata"].get("creationTimestamp") or "", default={})
+    status = newest.get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return bool(newest) and all(not one.get("restartCount") and _runs(one.get("state") or {}) for one in containers)
+
+
+def _runs(state: Mapping[str, Any]) -> bool:
+    return "running" in state or (state.get("terminated") or {}).get("exitCode") == 0
 
 
 def _sinking(deployment: Manifest | None, pods: Sequence[Manifest]) -> tuple[State, str]:
@@ -248,7 +265,7 @@ def _number(version: str) -> list[int]:
     return [int(part) for part in version[1:].split(".")]
 
 
-def _key(found: Manifest) -> tuple[str, str]:
+def _key(found: Manifest) -> Key:
     return found["metadata"].get("namespace", ""), found["metadata"]["name"]
 
 

@@ -72,8 +72,7 @@ async def version(args: argparse.Namespace, site: Site) -> AsyncIterator[Version
     from kai_airflow.bridge.cluster import reaching as reaching_cluster
     from kai_airflow.bridge.lifecycle import Version
     from kai_airflow.cli.workflows import known
-    from kai_airflow.kube.live import site_label
 
     workflows = workflows_of(await known(site), args.product, args.version, site)
     async with reaching(site.airflow) as airflow, reaching_cluster(site.cluster) as cluster:
-        yield Version(workflows, airflow, cluster, site_label(site.airflow.url), site.cluster.namespace)
+        yield Version(workflows, airflow, cluster, site)

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     from kai_airflow.bridge.publishing import publish
+    from kai_airflow.kube.live import site_label
 
     site = await sites.site(args)
     note = lifecycle.note(args, site)
@@ -55,8 +56,8 @@ async def _run(args: argparse.Namespace) -> int:
         shown = await publish(
             version.cluster,
             version.workflows,
-            version.site,
-            version.place,
+            site_label(site.airflow.url),
+            version.namespace,
             site.settings.publishing,
             force=args.force,
         )

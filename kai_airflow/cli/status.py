@@ -107,10 +107,9 @@ def _chosen(args: argparse.Namespace, found: Known, site: Site) -> Sequence[Work
 async def _objects(site: Site, workflows: Sequence[Workflow]) -> Objects:
     from kai_airflow.bridge.cluster import reaching
     from kai_airflow.bridge.lifecycle import objects
-    from kai_airflow.kube.live import site_label
 
     async with reaching(site.cluster) as cluster:
-        return await objects(cluster, workflows, site_label(site.airflow.url), site.cluster.namespace)
+        return await objects(cluster, workflows, site)
 
 
 async def _waiting(site: Site, workflows: Sequence[Workflow]) -> dict[str, int]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 from kai_airflow.bridge.site import ask_airflow
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.kube.live import site_label
 from kai_airflow.messaging.connection import connect
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ async def _objects(site: Site, workflows: Mapping[str, Workflow]) -> Objects:
     from kai_airflow.bridge.lifecycle import objects
 
     async with reaching(site.cluster) as cluster:
-        return await objects(cluster, workflows.values(), site_label(site.airflow.url), site.cluster.namespace)
+        return await objects(cluster, workflows.values(), site)
 
 
 async def _waiting(site: Site, workflows: Mapping[str, Workflow]) -> dict[str, int]:
