@@ -141,8 +141,9 @@ def _show(args: argparse.Namespace, status: ProductStatus) -> None:
 def _rows(workflow: WorkflowStatus) -> list[tuple[str, ...]]:
     waiting = "-" if workflow.waiting is None else str(workflow.waiting)
     live = [one for one in workflow.processes if one.lives]
+    cause = "" if any(one.cause for one in live) else workflow.cause
     return [
-        (workflow.name, workflow.type, _said(workflow.state), "", waiting, workflow.cause),
+        (workflow.name, workflow.type, _said(workflow.state), "", waiting, cause),
         *((f"  {p.name}", p.type, _said(p.state), f"{p.ready}/{p.wanted}", "", p.cause) for p in live),
     ]
 

@@ -35,12 +35,13 @@ _BEGINNING = "NATS, Kubernetes and the KRT files are being looked up: what isn't
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen; ``troubles`` say what couldn't be, and why."""
+    """What was seen; ``troubles`` say what couldn't be, and why. ``is_first``: nobody has looked yet."""
 
     workflows: Mapping[str, Workflow] = field(default_factory=dict)
     objects: Objects | None = None
     waiting: Mapping[str, int] = field(default_factory=dict)
     troubles: tuple[str, ...] = (_BEGINNING,)
+    is_first: bool = True
 
 
 class Board:
@@ -83,7 +84,7 @@ class Board:
             _told("Kubernetes", _objects(site, workflows), troubles),
             _told("NATS", _waiting(site, workflows), troubles),
         )
-        return Look(workflows, objects, waiting or {}, (*self._unread(site), *troubles))
+        return Look(workflows, objects, waiting or {}, (*self._unread(site), *troubles), is_first=False)
 
     async def _where(self) -> Site:
         if self._site is None or time.monotonic() - self._asked > KEPT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kai_airflow.bridge.status import Facts, WorkflowStatus, by_product, combined, product_status
@@ -28,8 +29,8 @@ def products(look: Look, shelf: Shelf) -> list[ProductStatus]:
     for dag_id in sorted(shelf.dags.keys() - look.workflows.keys()):
         tags = shelf.tags[dag_id]
         product, version = tags.get("product", ""), tags.get("version", "")
-        touched = dag_id in shelf.touched
-        outlines[product, version].append(_outline(dag_id, tags, shelf.dags[dag_id], touched=touched))
+        status = _outline(dag_id, tags, shelf.dags[dag_id], touched=dag_id in shelf.touched)
+        outlines[product, version].append(replace(status, cause="") if look.is_first else status)
     found += [combined(*key, tuple(workflows)) for key, workflows in outlines.items()]
     return sorted(found, key=lambda one: one.product)
 
