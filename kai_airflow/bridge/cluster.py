@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import yaml
 from kubernetes_asyncio import client, config
+from kubernetes_asyncio.config.incluster_config import SERVICE_HOST_ENV_NAME
 
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.krt import shown
@@ -234,13 +236,12 @@ async def _configured(cluster: Cluster, configuration: Any) -> Any:
             return await config.load_kube_config_from_dict(dict(cluster.config), **how)
         if cluster.kubeconfig:
             return await config.load_kube_config(cluster.kubeconfig, persist_config=False, **how)
-        try:
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        except config.ConfigException:
+        if SERVICE_HOST_ENV_NAME not in os.environ:
             return await config.load_kube_config(persist_config=False, **how)
+        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
-        where = f" ({cluster.kubeconfig})" if cluster.kubeconfig else ""
-        raise ClusterError(0, f"Kubernetes{where}: {str(error).rstrip('.')}. {_SETUP}") from error
+        where = cluster.kubeconfig or ("kube_config" if cluster.config else "this runs in no cluster, and KUBECONFIG")
+        raise ClusterError(0, f"Kubernetes: {where}: {str(error).rstrip('.')}. {_SETUP}") from error
     return None
 
 
@@ -267,9 +268,7 @@ async def _require_good(answer: aiohttp.ClientResponse, doing: str, verb: str, k
 
 def _remedy(status: int, verb: str, kind: Kind, namespace: str) -> str:
     if status == HTTPStatus.FORBIDDEN:
-        return (
-            f" Remedy: let the bridge {verb} {kind.plural} in namespace {namespace} (docs/deploying.md has the Role)."
-        )
+        return f" Remedy: let the bridge {verb} {kind.plural} in namespace {namespace}: docs/deploying.md has the Role."
     if status == HTTPStatus.UNAUTHORIZED:
         return f" {_SETUP}"
     return ""

@@ -136,8 +136,8 @@ class Handlers:
         wanted = query.LogQuery.parse(request.query)
         pod = self._api.read(PODS, request.match_info["namespace"], request.match_info["name"])
         container = _container(pod, request.query.get("container", ""))
-        _check_started(pod, container)
-        log = self._node.log(pod, container)
+        _check_started(pod, container, wanted)
+        log = self._node.log(pod, container, previous=wanted.previous)
         return await _stream(request, "text/plain", log.read(wanted)) if log else web.Response()
 
     async def read_scale(self, request: web.Request) -> web.StreamResponse:
@@ -231,15 +231,19 @@ def _container(pod: Object, name: str) -> str:
     return name or names[0]
 
 
-def _check_started(pod: Object, name: str) -> None:
-    """Raise ApiError 400 for a container that waits to start, in a kubelet's words."""
-    found = pod["status"]
-    states = [*found.get("containerStatuses", ()), *found.get("initContainerStatuses", ())]
-    waiting = {one["name"]: one["state"].get("waiting") for one in states}.get(name, {"reason": "ContainerCreating"})
+def _check_started(pod: Object, name: str, wanted: query.LogQuery) -> None:
+    """Raise ApiError 400 for a container that has no such log yet, in a kubelet's words."""
+    found, pod_name = pod["status"], pod["metadata"]["name"]
+    standings = [*found.get("containerStatuses", ()), *found.get("initContainerStatuses", ())]
+    one = {one["name"]: one for one in standings}.get(name, {"state": {"waiting": {"reason": "ContainerCreating"}}})
+    waiting = one["state"].get("waiting")
+    if one.get("lastState"):
+        return
+    if wanted.previous:
+        raise bad_request(f'previous terminated container "{name}" in pod "{pod_name}" not found')
     if waiting:
         pulling = waiting["reason"] in ("ErrImagePull", "ImagePullBackOff")
         reason = "trying and failing to pull image" if pulling else waiting["reason"]
-        pod_name = pod["metadata"]["name"]
         raise bad_request(f'container "{name}" in pod "{pod_name}" is waiting to start: {reason}')
 
 

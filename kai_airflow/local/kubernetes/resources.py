@@ -119,7 +119,8 @@ def _deployment(new: Object, old: Object | None) -> Object:
 
 def _autoscaler(new: Object, old: Object | None) -> Object:
     autoscaler = parse(Autoscaler, new, "HorizontalPodAutoscaler")
-    return _with_status({**new, "spec": {**new["spec"], "minReplicas": autoscaler.spec.min_replicas}}, old)
+    kept = {**new["spec"], "minReplicas": autoscaler.spec.min_replicas}
+    return _with_status({**new, "spec": kept}, old or {"status": {"desiredReplicas": 0}})
 
 
 def _service(new: Object, old: Object | None) -> Object:
