@@ -16,6 +16,7 @@ from kai_airflow.messaging.origin import Origin, is_origin
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Manifest, Try
 from kai_airflow.operators.connections import nats_address
+from kai_airflow.operators.links import MessagesLink
 from kai_airflow.operators.requests import ConfError, RunFacts, Trigger, request_of
 from kai_airflow.operators.settings import retention
 from kai_airflow.operators.xcoms import push_manifest
@@ -42,6 +43,7 @@ class IntakeOperator(BaseOperator):
 
     # What a KRT or a message says is data: nothing here is ever rendered as a template.
     template_fields = ()
+    operator_extra_links = (MessagesLink(),)
     ui_color = "#e8f7e4"
 
     def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:

@@ -37,6 +37,7 @@ from kai_airflow.operators.connections import (
 )
 from kai_airflow.operators.deferred import WaitForPods
 from kai_airflow.operators.interruptible import TerminatedError
+from kai_airflow.operators.links import MessagesLink
 from kai_airflow.operators.memory import Memory
 from kai_airflow.operators.secrets import mask_secrets
 from kai_airflow.operators.xcoms import pull_manifests, push_manifest
@@ -86,6 +87,7 @@ class ProcessOperator(KubernetesPodOperator):
 
     # What a KRT or a message says is data: nothing here is ever rendered as a template.
     template_fields = ()
+    operator_extra_links = (MessagesLink(),)
 
     def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:
         super().__init__(
