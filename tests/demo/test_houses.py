@@ -13,8 +13,8 @@ import pytest
 
 from kai_airflow.demo import rest
 from kai_airflow.demo.houses import valuing
-from kai_airflow.messaging.codec import MessageType, unpack
-from kai_airflow.process import ProcessError
+from kai_airflow.messaging.codec import MessageType, Payload, pack, unpack
+from kai_airflow.process import ProcessError, Reply
 from tests.conftest import LiveWorkflow, heard
 from tests.demo import callers
 
@@ -53,10 +53,13 @@ async def caller(live: LiveWorkflow, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 @pytest.fixture
 async def product(live: LiveWorkflow, caller: Caller) -> Caller:
     """Who calls the trigger of the whole workflow."""
-    for name in LAUNCHED:
-        program = await callers.start(live, PROCESSES[name])
-        await program.said(f"listening to {live.stream}.{PROCESSES[name]['subscriptions'][-1]}")
+    await asyncio.gather(*(launched(live, name) for name in LAUNCHED))
     return caller
+
+
+async def launched(live: LiveWorkflow, name: str) -> None:
+    program = await callers.start(live, PROCESSES[name])
+    await program.said(f"listening to {live.stream}.{PROCESSES[name]['subscriptions'][-1]}")
 
 
 async def test_a_house_has_the_price_that_its_features_determine(product: Caller) -> None:
@@ -89,19 +92,27 @@ async def test_calls_at_the_same_time_get_each_its_own_answer(product: Caller) -
         (json.dumps(HOUSE | {"distance": float("nan")}).encode(), "distance has to be"),
     ],
 )
-async def test_what_is_no_house_is_answered_with_400_and_why(product: Caller, body: bytes, said: str) -> None:
-    answer = await product.client.post("/price", content=body)
-    assert answer.status_code == 400
-    assert answer.json()["message"].startswith(said)
+def test_what_is_no_house_is_told_so(body: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        valuing.house_of({"method": "POST", "body": base64.b64encode(body).decode()})
 
 
-async def test_a_call_without_a_body_is_answered_too(product: Caller) -> None:
+@pytest.mark.parametrize("request_", [None, [], {}, {"method": "POST"}, {"method": "POST", "body": 1}])
+def test_what_is_no_call_is_told_so(request_: Any) -> None:
+    with pytest.raises(ValueError, match="POST a house"):
+        valuing.house_of(request_)
+
+
+async def test_what_is_no_house_is_answered_with_400_and_why(product: Caller) -> None:
+    for body in (b"{", b'{"area": 1}'):
+        answer = await product.client.post("/price", content=body)
+        with pytest.raises(ValueError, match=answer.json()["message"]):
+            valuing.house_of(rest.request_of("POST", body))
+        assert answer.status_code == 400
     for method in ("GET", "DELETE"):
         answer = await product.client.request(method, "/price")
-        assert (answer.status_code, answer.json()["message"]) == (
-            400,
-            "POST a house, as JSON: area, rooms, built, distance",
-        )
+        assert answer.status_code == 400
+        assert answer.json()["message"] == "POST a house, as JSON: area, rooms, built, distance"
 
 
 async def test_an_error_on_the_way_is_500_without_its_text(live: LiveWorkflow, product: Caller) -> None:
@@ -152,11 +163,13 @@ async def test_the_request_is_what_kai_sends(live: LiveWorkflow, caller: Caller)
         {"status_code": "200\n", "message": "x"},
     ],
 )
-async def test_a_reply_that_is_none_is_502(live: LiveWorkflow, caller: Caller, reply: Any) -> None:
-    requests = await live.listen("rest-trigger")
-    calling = asyncio.create_task(caller.post(HOUSE))
-    await live.send("answer", reply, (await heard(requests)).request_id)
-    assert (await calling).status_code == 502
+def test_a_reply_that_is_none_is_502(reply: Any) -> None:
+    assert rest.answered(Reply("r", "answer", pack(reply), "")).status == 502
+
+
+def test_a_reply_that_lies_about_its_type_is_502() -> None:
+    lie = Payload("type.googleapis.com/google.protobuf.Value", b"\xff")
+    assert rest.answered(Reply("r", "answer", lie, "")).status == 502
 
 
 async def test_an_error_message_is_500(live: LiveWorkflow, caller: Caller) -> None:
