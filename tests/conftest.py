@@ -272,6 +272,12 @@ class LiveWorkflow:
             "measurements": {"endpoint": "o", "insecure": True, "timeout": 5, "metrics_interval": 10},
         }
 
+    def trigger_app(self, process: str, subscriptions: Sequence[str] = (), **config: str) -> dict[str, Any]:
+        """What app.yaml holds for a trigger."""
+        app = self.app(process, subscriptions, **config)
+        app["metadata"]["process_type"] = "trigger"
+        return app
+
     def written(self, app: Mapping[str, Any]) -> Path:
         """A new folder with this app.yaml."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))

@@ -11,7 +11,9 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class JsonLines(logging.Formatter):
-    """``{"level", "ts", "logger", "msg", "request_id"}``, the last only while a request is in hand."""
+    """``{"level", "ts", "logger", "msg", "request_id"}``, the last only while a request is in hand, or where the
+    author names one: ``log.info("sent", extra={"request_id": "r-1"})``.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as one line, its traceback inside."""
@@ -21,7 +23,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "msg": record.getMessage(),
         }
-        if request_id := REQUEST_ID.get():
+        if request_id := getattr(record, "request_id", REQUEST_ID.get()):
             line["request_id"] = request_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

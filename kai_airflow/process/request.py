@@ -1,28 +1,24 @@
-"""One request that a process has in hand, and what it publishes for it."""
+"""What comes in: a request that a process has in hand, with what it publishes for it, or a reply."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kai_airflow.messaging.codec import Json, Message, MessageType, Payload, encode, pack, unpack
-from kai_airflow.messaging.errors import translated
-from kai_airflow.process.errors import ProcessError
+from kai_airflow.messaging.codec import Json, Payload, pack, unpack
+from kai_airflow.process.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Generator
 
     from kai_airflow.messaging.connection import Connection
 
-CHANNEL = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
-
 
 @dataclass(frozen=True)
-class Request:
+class Incoming:
     """A message that came in.
 
     ``sender`` is the process that published it, ``raw`` its payload as it travelled, ``error`` the text of a message
@@ -33,7 +29,6 @@ class Request:
     sender: str
     raw: Payload
     error: str
-    outbox: Outbox = field(repr=False)
 
     @cached_property
     def payload(self) -> Json:
@@ -42,6 +37,17 @@ class Request:
         :raises BadMessageError: the payload is not of the type that it says it is
         """
         return unpack(self.raw)
+
+
+class Reply(Incoming):
+    """What came back to a trigger for one of its requests."""
+
+
+@dataclass(frozen=True)
+class Request(Incoming):
+    """A request that a task or exit has in hand."""
+
+    outbox: Outbox = field(repr=False)
 
     def send(self, payload: Json | Payload, *, channel: str = "", request_id: str | None = None) -> Awaitable[None]:
         """Publish on this process's own subject, or on one of its channels.
@@ -55,8 +61,7 @@ class Request:
         :raises MessageTooLargeError: too large for NATS even when gzipped
         :raises ProcessError: no channel can have this name
         """
-        packed = payload if isinstance(payload, Payload) else pack(payload)
-        return self.outbox.put(self._id(request_id), channel, packed)
+        return self.outbox.put(self._id(request_id), channel, packed(payload))
 
     def send_error(self, text: str, *, channel: str = "", request_id: str | None = None) -> Awaitable[None]:
         """Publish a message of type ERROR; otherwise as :meth:`send`."""
@@ -66,14 +71,16 @@ class Request:
         return self.id if other is None else other
 
 
+def packed(payload: Json | Payload) -> Payload:
+    """A payload as it travels. Raises PayloadError."""
+    return payload if isinstance(payload, Payload) else pack(payload)
+
+
 class Outbox:
     """Publishes, one after the other, in the order in which it was asked."""
 
     def __init__(self, connection: Connection, process: str, output: str, limit: int) -> None:
-        self._connection = connection
-        self._process = process
-        self._output = output
-        self._limit = limit
+        self._output = Output(connection, process, output, limit)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._turn = asyncio.Lock()
@@ -81,9 +88,7 @@ class Outbox:
 
     def put(self, request_id: str, channel: str, payload: Payload, error: str | None = None) -> Awaitable[None]:
         """Publish from the event loop's thread or from another, which waits until it is done."""
-        kind = MessageType.OK if error is None else MessageType.ERROR
-        message = Message(request_id, payload, error or "", self._process, kind)
-        sending = self._publish(self._subject(channel), encode(message, self._limit))
+        sending = self._publish(self._output.on(channel), self._output.encoded(request_id, payload, error))
         if threading.get_ident() == self._thread:
             return self._begin(sending)
         asyncio.run_coroutine_threadsafe(sending, self._loop).result()
@@ -113,15 +118,7 @@ class Outbox:
 
     async def _publish(self, subject: str, data: bytes) -> None:
         async with self._turn:
-            with translated(f"publish on {subject}"):
-                await self._connection.js.publish(subject, data)
-
-    def _subject(self, channel: str) -> str:
-        if not channel:
-            return self._output
-        if not CHANNEL.fullmatch(channel):
-            raise ProcessError(f"no channel can be called {channel!r}: no spaces, *, > or empty parts between dots.")
-        return f"{self._output}.{channel}"
+            await self._output.publish(subject, data)
 
 
 class _Done:
