@@ -11,7 +11,13 @@ from nats.js import api
 from nats.js.errors import APIError, BadRequestError, KeyNotFoundError
 
 from kai_airflow.messaging.connection import connect
-from kai_airflow.messaging.errors import JetStreamError, KaiStreamError, MessagingError, NatsUnavailableError, NoStreamError
+from kai_airflow.messaging.errors import (
+    JetStreamError,
+    KaiStreamError,
+    MessagingError,
+    NatsUnavailableError,
+    NoStreamError,
+)
 from kai_airflow.messaging.streams import (
     HEADERS_ROOM,
     Retention,
