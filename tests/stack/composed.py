@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
+LASTING = "unless-stopped"
 NAMESPACES = ("--net", "--mount", "--pid")
 STARTED = 180.0  # seconds until a service is well; all of them take about 40 on two idle cores
 NATS_ADDRESS = "172.30.84.10"
@@ -81,8 +82,11 @@ class Composed:
         self._volumes()
         self._holder = self._make_world()
         try:
-            for name in self._order():
-                self._start(name)
+            for names in self._order():
+                for name in names:
+                    self._start(name)
+                for name in names:
+                    self._await(name)
         except BaseException:
             self._end()
             raise
@@ -181,13 +185,13 @@ class Composed:
                 found[one["target"]] = file
         return found
 
-    def _order(self) -> Iterator[str]:
-        """All services, each behind those that it depends on."""
+    def _order(self) -> Iterator[list[str]]:
+        """All services: those that can start at once, then those that depend on them, and so on."""
         waiting = {name: set(s.get("depends_on", ())) for name, s in self.understood["services"].items()}
         while waiting:
-            ready = sorted(name for name, needs in waiting.items() if not needs & waiting.keys())
+            ready = [name for name, needs in waiting.items() if not needs & waiting.keys()]
             assert ready, f"these wait for each other: {', '.join(waiting)}"
-            yield from ready
+            yield ready
             waiting = {name: needs for name, needs in waiting.items() if name not in ready}
 
     def _start(self, name: str) -> None:
@@ -197,11 +201,14 @@ class Composed:
             self._started[name] = subprocess.Popen(
                 [*self._inside(name), *command], env=self._environment(name), stdout=log, stderr=subprocess.STDOUT
             )
-        if self.understood["services"][name].get("restart") == "no" or name == "nats-folder":
-            if self._started[name].wait(STARTED) != 0:
-                raise ServiceEndedError(f"{name}: {self.said(name)}")
-        elif "healthcheck" in service:
+
+    def _await(self, name: str) -> None:
+        """Wait until it is well, or has done what it does once."""
+        service = self.understood["services"][name]
+        if "healthcheck" in service:
             self._wait_until_well(name, service["healthcheck"]["test"][1:])
+        elif service.get("restart") != LASTING and self._started[name].wait(STARTED) != 0:
+            raise ServiceEndedError(f"{name}: {self.said(name)}")
 
     def _wait_until_well(self, name: str, test: Sequence[str]) -> None:
         deadline = time.monotonic() + STARTED

@@ -11,7 +11,7 @@ import pytest
 
 from kai_airflow.demo.event import push_event
 from tests.compose.composing import ROOT, project, settings
-from tests.stack.composed import Composed, possible
+from tests.stack.composed import LASTING, Composed, possible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,5 @@ def test_no_password_is_in_what_is_printed(composed: Composed) -> None:
 
 
 def test_all_that_shall_go_on_goes_on(composed: Composed) -> None:
-    lasting = [
-        name for name, service in composed.understood["services"].items() if service.get("restart") == "unless-stopped"
-    ]
+    lasting = [name for name, service in composed.understood["services"].items() if service.get("restart") == LASTING]
     assert {name: composed.runs(name) for name in lasting} == dict.fromkeys(lasting, True)
