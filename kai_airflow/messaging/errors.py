@@ -68,8 +68,8 @@ class KaiStreamError(JetStreamError):
 
     def __init__(self, stream: str) -> None:
         super().__init__(
-            f"NATS: stream {stream} is KAI's: it is kept by interest. Here as well, its messages would be worked on twice. "
-            "Remedy: give the KRT another version, or stop this version in KAI, which removes the stream "
+            f"NATS: stream {stream} is KAI's: it is kept by interest. Here as well, its messages would be worked on "
+            "twice. Remedy: give the KRT another version, or stop this version in KAI, which removes the stream "
             "(docs/from-kai.md)."
         )
 
