@@ -123,6 +123,13 @@ class Kube:
                 return pod
         raise AssertionError(f"waited in vain for pod {name}: {self.core.read_namespaced_pod(name, self.namespace)}")
 
+    def watched(self, listing: Callable[..., Any], since: str) -> Iterator[Any]:
+        """The objects of a kind, as they come."""
+        stream = watch.Watch()
+        options = {"timeout_seconds": int(DEADLINE), "resource_version": since}
+        for event in stream.stream(listing, self.namespace, **options):
+            yield event["object"]
+
     def ended(self, name: str = "p") -> Any:
         return self.until(lambda pod: pod.status.phase in ("Succeeded", "Failed"), name)
 
