@@ -92,10 +92,12 @@ class Site:
         body = {"metadata": {"name": "s"}, "spec": {"selector": {"app": "d"}, "ports": ports}}
         return self.kube.core.create_namespaced_service(self.space, body)
 
-    def ingress(self, name: str = "i", *, port: dict[str, Any] | None = None, **annotations: str) -> Any:
+    def ingress(
+        self, name: str = "i", *, port: dict[str, Any] | None = None, annotations: dict[str, str] | None = None
+    ) -> Any:
         backend = {"service": {"name": "s", "port": port or {"number": 80}}}
         path = {"path": f"{self.path}(/|$)(.*)", "pathType": "ImplementationSpecific", "backend": backend}
-        metadata = {"name": name, "annotations": {**ANNOTATIONS, **annotations}}
+        metadata = {"name": name, "annotations": {**ANNOTATIONS, **(annotations or {})}}
         body = {"metadata": metadata, "spec": {"rules": [{"http": {"paths": [path]}}]}}
         return self.networking.create_namespaced_ingress(self.space, body)
 
@@ -275,7 +277,7 @@ def test_a_backend_that_takes_no_connections_is_a_502(bare: Site) -> None:
 
 
 def test_grpc_is_not_implemented(bare: Site) -> None:
-    bare.ingress(**{"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"})
+    bare.ingress(annotations={"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"})
     answer = httpx.get(bare.url)
     assert answer.status_code == 501
     assert "speaks GRPC" in answer.text
