@@ -77,6 +77,7 @@ class Engine:
 
     def __init__(self, program: str, home: Path) -> None:
         self._program, self._home = program, home
+        self._cleared = asyncio.Event()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._failures: dict[str, _Failure] = {}
 
@@ -87,6 +88,7 @@ class Engine:
 
     async def provide(self, image: str, policy: str) -> None:
         """See that the image is there. Raises NotReadyError with Kubernetes' reason where it isn't."""
+        await self._cleared.wait()
         if not _REFERENCE.fullmatch(image):
             raise NotReadyError("InvalidImageName", f"{image!r} is no name of an image")
         async with self._locks[image]:
@@ -122,17 +124,21 @@ class Engine:
         return Run([self._program, "run", *options, "--", container.image, *rest], own, self._removal(name))
 
     async def clear(self) -> None:
-        """Take away the containers that a server of this home left when it was killed."""
+        """Take away the containers that a server of this home left when it was killed. No other starts before."""
         code, text = await self._tell("ps", "--all", "--quiet", f"--filter=label={_LABEL}={self._home}")
         if code == 0 and text:
             await self._tell("rm", "--force", *text.split())
+        self._cleared.set()
 
     def _removal(self, name: str) -> list[str]:
         return [self._program, "rm", "--force", name]
 
     def _shown(self, key: str, value: str) -> str:
-        """`NAME` stands for the engine's own variable, which is the container's, unless the engine needs its own."""
-        return f"{key}={value}" if key in os.environ else key
+        """`NAME` stands for the engine's own variable, which is the container's, unless the engine needs its own.
+
+        A name with a star would stand for many.
+        """
+        return f"{key}={value}" if key in os.environ or "*" in key else key
 
     async def _has(self, image: str) -> bool:
         code, _ = await self._tell("image", "inspect", "--format={{.Id}}", "--", image)

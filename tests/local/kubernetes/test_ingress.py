@@ -92,10 +92,12 @@ class Site:
         body = {"metadata": {"name": "s"}, "spec": {"selector": {"app": "d"}, "ports": ports}}
         return self.kube.core.create_namespaced_service(self.space, body)
 
-    def ingress(self, name: str = "i", *, port: dict[str, Any] | None = None, **annotations: str) -> Any:
+    def ingress(
+        self, name: str = "i", *, port: dict[str, Any] | None = None, annotations: dict[str, str] | None = None
+    ) -> Any:
         backend = {"service": {"name": "s", "port": port or {"number": 80}}}
         path = {"path": f"{self.path}(/|$)(.*)", "pathType": "ImplementationSpecific", "backend": backend}
-        metadata = {"name": name, "annotations": {**ANNOTATIONS, **annotations}}
+        metadata = {"name": name, "annotations": {**ANNOTATIONS, **(annotations or {})}}
         body = {"metadata": metadata, "spec": {"rules": [{"http": {"paths": [path]}}]}}
         return self.networking.create_namespaced_ingress(self.space, body)
 
@@ -275,7 +277,7 @@ def test_a_backend_that_takes_no_connections_is_a_502(bare: Site) -> None:
 
 
 def test_grpc_is_not_implemented(bare: Site) -> None:
-    bare.ingress(**{"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"})
+    bare.ingress(annotations={"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"})
     answer = httpx.get(bare.url)
     assert answer.status_code == 501
     assert "speaks GRPC" in answer.text
@@ -304,48 +306,48 @@ class TestHostile:
         status = int(head.split()[1])
         return status, json.loads(body)["path"] if status == 200 else ""
 
-    @pytest.mark.parametrize(
-        ("path", "seen"),
-        [
-            ("/web/a/../b", "/b"),
-            ("/web/a/%2e%2e/b", "/b"),
-            ("/web/a%2F..%2Fb", "/b"),
-            ("/web/%2e%2e/web/b", "/b"),
-            ("/web//b", "/b"),
-            ("/web/@evil/", "/@evil/"),
-        ],
-    )
-    def test_a_path_is_what_it_was_matched_as(self, site: Site, path: str, seen: str) -> None:
-        assert self.get(site, f"/{site.space}{path}") == (200, seen)
+    def test_a_path_is_what_it_was_matched_as(self, site: Site) -> None:
+        seen = {
+            "/web/a/../b": "/b",
+            "/web/a/%2e%2e/b": "/b",
+            "/web/a%2F..%2Fb": "/b",
+            "/web/%2e%2e/web/b": "/b",
+            "/web//b": "/b",
+            "/web/@evil/": "/@evil/",
+        }
+        assert {path: self.get(site, f"/{site.space}{path}") for path in seen} == {
+            path: (200, asked) for path, asked in seen.items()
+        }
 
-    @pytest.mark.parametrize(
-        ("path", "status"),
-        [
-            ("/../../etc/passwd", 400),
-            ("/web/%00", 400),
-            ("/web/%zz", 400),
-            ("/web/..%2f..%2f..%2f", 400),
-            ("/web/../other", 404),
-            ("http://elsewhere/web", 400),
-        ],
-    )
-    def test_a_path_that_leads_elsewhere_leads_nowhere(self, site: Site, path: str, status: int) -> None:
-        prefix = f"/{site.space}" if path.startswith("/web") else ""
-        assert self.get(site, f"{prefix}{path}")[0] == status
+    def test_a_path_that_leads_elsewhere_leads_nowhere(self, bare: Site) -> None:
+        bare.ingress()
+        space = f"/{bare.space}"
+        answers = {
+            "/../../etc/passwd": 400,
+            f"{space}/web/%00": 400,
+            f"{space}/web/%zz": 400,
+            f"{space}/web/..%2f..%2f..%2f": 400,
+            f"{space}/web/../other": 404,
+            "http://elsewhere/web": 400,
+            f"{space}/web/x": 503,
+        }
+        assert {path: self.get(bare, path)[0] for path in answers} == answers
 
-    def test_headers_without_end_are_refused(self, site: Site) -> None:
+    def test_headers_without_end_are_refused(self, bare: Site) -> None:
+        bare.ingress()
         for text in (b"X: " + b"x" * 100_000, b"\r\n".join(b"X%d: x" % number for number in range(100_000))):
             try:
-                answer = self.raw(site, b"GET / HTTP/1.1\r\nHost: x\r\n" + text + b"\r\n\r\n")
+                answer = self.raw(bare, b"GET / HTTP/1.1\r\nHost: x\r\n" + text + b"\r\n\r\n")
             except ConnectionError:
                 continue
             assert re.match(rb"HTTP/1\.[01] (400|404|431) ", answer)
-        assert httpx.get(site.url).status_code == 200
+        assert httpx.get(bare.url).status_code == 503  # it still answers
 
-    def test_two_lengths_of_a_body_are_refused(self, site: Site) -> None:
-        head = f"POST {site.path} HTTP/1.1\r\nHost: x\r\n".encode()
+    def test_two_lengths_of_a_body_are_refused(self, bare: Site) -> None:
+        bare.ingress()
+        head = f"POST {bare.path} HTTP/1.1\r\nHost: x\r\n".encode()
         smuggled = head + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /other HTTP/1.1\r\n\r\n"
-        assert re.match(rb"HTTP/1\.[01] 400 ", self.raw(site, smuggled))
+        assert re.match(rb"HTTP/1\.[01] 400 ", self.raw(bare, smuggled))
 
 
 @pytest.mark.parametrize(
