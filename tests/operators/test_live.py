@@ -356,7 +356,8 @@ async def test_a_process_that_is_down_is_waited_for_with_the_reason(
     assert "its Deployment shop-v1-0-0-train-worker has no pod. Remedy" in said
     metadata = {"name": "p", "labels": labels(STREAMING, process_of(STREAMING, "worker"))}
     spec = {"containers": [{"name": CONTAINER, "image": "missing"}], "restartPolicy": "Never"}
-    await api.create_namespaced_pod("default", {"metadata": metadata, "spec": spec})
+    pod: Any = {"metadata": metadata, "spec": spec}
+    await api.create_namespaced_pod("default", pod)
     assert "missing" in await lines.said("has a pod that waits: ")
     await started(ready)
     assert (await waiting).good == 1
