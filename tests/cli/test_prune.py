@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -237,10 +236,7 @@ async def test_a_live_stream_stays_while_its_processes_have_something_in_hand(de
     listening = await desk.connection.nc.subscribe(
         f"_INBOX.{workflow.live_stream}-start-work", queue=f"{workflow.live_stream}-start-work"
     )
-    await (await listening.next_msg(20)).ack()
-    async with asyncio.timeout(20):
-        while "wait for a process" in (await left_over(desk))[workflow.live_stream]:
-            pass
+    await (await listening.next_msg(20)).ack_sync()
     assert (await left_over(desk))[workflow.live_stream] == "a process listens there"
     await listening.unsubscribe()
     assert (await left_over(desk))[workflow.live_stream] == ""
