@@ -59,7 +59,7 @@ def images() -> dict[str, list[str]]:
 def krt_text(
     version: str = "v1.0.0",
     *,
-    trigger: str = "lives",
+    trigger: str = "listens",
     task: str = "lives",
     networking: str = "",
     config: str = "",
