@@ -92,8 +92,8 @@ def _workflow(plan: Plan, named: str | None) -> Workflow:
     (workflow,) = [workflow for workflow in plan.workflows if workflow.name == chosen]
     if workflow.mode == "stream":
         raise KaiAirflowError(
-            f"workflow {workflow.name!r} streams: its processes are long-lived, and not tasks of a run. "
-            "Remedy: to run them as tasks, set x-airflow: {mode: batch} in the workflow."
+            f"workflow {workflow.name!r} streams: its processes live on beside its runs, and here are none. "
+            "Remedy: run it in `kai-airflow up`, or set x-airflow: {mode: batch} in the workflow."
         )
     return workflow
 

@@ -90,7 +90,7 @@ def _task(dag: DAG, workflow: Workflow, process: Process) -> BaseOperator:
         "task_id": process.name,
         "workflow": workflow,
         "process": process,
-        "doc_md": docs.of_process(process),
+        "doc_md": docs.of_process(process, workflow.mode),
     }
     said = ((name, getattr(process, name)) for name in _GIVEN)
     arguments |= {name: value for name, value in said if value is not None}

@@ -21,6 +21,7 @@ from kai_airflow.operators.connections import (
     KUBERNETES_CONN_ID,
     kubernetes_configured,
     kubernetes_hook,
+    kubernetes_namespace,
     kubernetes_pods,
     nats_address,
     services,
@@ -106,7 +107,7 @@ class LiveProcessOperator(BaseOperator):
         try:
             with kubernetes_configured():
                 hook = kubernetes_hook(KUBERNETES_CONN_ID)
-            namespace = self.workflow.namespace or hook.get_namespace() or "default"
+            namespace = self.workflow.namespace or kubernetes_namespace()
             selector = ",".join(f"{key}={value}" for key, value in labels(self.workflow, self.process).items())
             async with kubernetes_pods(hook) as pods:
                 states = await pods.labelled(namespace, selector)
