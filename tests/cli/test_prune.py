@@ -235,9 +235,9 @@ async def test_a_live_stream_stays_while_its_processes_have_something_in_hand(de
     assert "wait for a process" in (await left_over(desk))[workflow.live_stream]
     inputs = [info.name for info in await listed(desk.connection, workflow.live_stream)]
     listening = [await desk.connection.nc.subscribe(f"_INBOX.{name}", queue=name) for name in inputs]
-    for one in listening:
-        await (await one.next_msg(20)).ack_sync()
+    for subscription in listening:
+        await (await subscription.next_msg(20)).ack_sync()
     assert (await left_over(desk))[workflow.live_stream] == "a process listens there"
-    for one in listening:
-        await one.unsubscribe()
+    for subscription in listening:
+        await subscription.unsubscribe()
     assert (await left_over(desk))[workflow.live_stream] == ""
