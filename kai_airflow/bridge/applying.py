@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.bridge.cluster import ClusterError
@@ -73,6 +74,18 @@ class Applier:
         self.require()
         answer = await self.kubernetes.apply(manifest, place.namespace)
         self._applied[kind, place] = (_digest(manifest), _digest(essential(answer)))
+
+    async def correct(self, kind: Kind, place: Place, manifest: Manifest) -> None:
+        """Apply a manifest to what is observed, and to nothing else: what somebody deletes stays away."""
+        found = self.observed.get(kind, place)
+        if found is None:
+            return
+        that = {**manifest, "metadata": {**manifest["metadata"], "uid": found["metadata"]["uid"]}}
+        try:
+            await self.apply(kind, place, that)
+        except ClusterError as error:
+            if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                raise
 
     async def delete(self, kind: Kind, found: Manifest) -> None:
         """Delete that very object. Raises ClusterError."""

@@ -40,6 +40,7 @@ class Informer:
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = ""
     _version: str = ""
+    _told: int | None = None
 
     async def follow(self) -> None:
         """Go on until cancelled; what fails is tried again."""
@@ -48,13 +49,14 @@ class Informer:
             began = asyncio.get_running_loop().time()
             try:
                 await self._go_on()
-                self.trouble, pauses = "", iter(PAUSES)
+                self._is_well()
+                pauses = iter(PAUSES)
             except OutdatedError:
                 self._version = ""
             except ClusterError as error:
                 if error.status:  # an answer: what was known of versions may be of another server
                     self._version = ""
-                self._complain(str(error))
+                self._complain(error)
             # A server that ends each watch at once is no reason to ask it all the time.
             if asyncio.get_running_loop().time() - began < 1:
                 await asyncio.sleep(next(pauses, PAUSES[-1]))
@@ -75,7 +77,8 @@ class Informer:
             self._become(name, None)
         for name, one in found.items():
             self._become(name, one)
-        self._version, self.trouble = listed.version, ""
+        self._version = listed.version
+        self._is_well()
         self.synced.set()
 
     def _become(self, name: str, now: Manifest | None) -> None:
@@ -86,7 +89,11 @@ class Informer:
         if before != now:
             self.changed(self.kind, before, now)
 
-    def _complain(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            log.warning("%s", trouble)
-        self.trouble = trouble
+    def _is_well(self) -> None:
+        self.trouble, self._told = "", None
+
+    def _complain(self, error: ClusterError) -> None:
+        """Once for each kind of trouble: a connection breaks off in many words."""
+        if error.status != self._told:
+            log.warning("%s", error)
+        self.trouble, self._told = str(error), error.status

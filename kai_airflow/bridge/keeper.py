@@ -241,7 +241,7 @@ class Keeper:
             await self._applier.delete(INGRESSES, found)
         else:
             ready = {one.name for one, deployment in self.observed.all(DEPLOYMENTS) if is_ready(deployment)}
-            await self._applier.apply(INGRESSES, place, handover.routed(manifest, found, ready))
+            await self._applier.correct(INGRESSES, place, handover.routed(manifest, found, ready))
 
     async def _keep_left(self, place: Place) -> None:
         """Delete what isn't wanted at a place, as soon as it may go."""

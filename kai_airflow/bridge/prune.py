@@ -16,8 +16,8 @@ from nats.js.errors import NotFoundError
 from kai_airflow import krt
 from kai_airflow.bridge.replies import PART
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.messaging.consumers import listed, pending
-from kai_airflow.messaging.errors import translated
+from kai_airflow.messaging.consumers import is_input, listed, pending
+from kai_airflow.messaging.errors import NoStreamError, translated
 from kai_airflow.messaging.following import Reader
 from kai_airflow.messaging.origin import PREFIX
 from kai_airflow.plan import compile_product, names
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from nats.js.api import StreamInfo
+    from nats.js.api import ConsumerInfo, StreamInfo
 
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.messaging.connection import Connection
@@ -47,13 +47,17 @@ class UnknownKrtError(KaiAirflowError):
 
 @dataclass(frozen=True)
 class Leftover:
-    """A stream that no KRT names: ``kind`` says of what. ``spared``: why it stays all the same, "" if it goes."""
+    """What no KRT names: ``kind`` says what it is. ``spared``: why it stays all the same, "" if it goes.
+
+    ``stream``: of a consumer, where it is; ``messages`` waited for it, and stay.
+    """
 
     kind: str
     name: str
     messages: int
     bytes: int
     spared: str = ""
+    stream: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -144,14 +148,40 @@ async def leftovers(
         for name, info in found.items()
         if _is_of(gone, _RUNS, name) and info.config.subjects == [f"{name}.>"]
     ]
-    return [*buckets, *stores, *run_streams, *live]
+    return [*await _deaf(connection, keep), *buckets, *stores, *run_streams, *live]
+
+
+async def _deaf(connection: Connection, keep: Named) -> list[Leftover]:
+    """Consumers of processes that streaming workflows had, or of what they heard; nobody listens on them."""
+    found: list[Leftover] = []
+    for workflow in keep.workflows:
+        if workflow.mode == "stream":
+            inputs = {one.consumer for process in workflow.processes if process.live for one in process.live.inputs}
+            deaf = [
+                info
+                for info in await _consumers(connection, workflow.live_stream)
+                if is_input(info) and info.name not in inputs and not info.push_bound
+            ]
+            found += [Leftover("consumer", one.name, pending(one), 0, stream=workflow.live_stream) for one in deaf]
+    return found
+
+
+async def _consumers(connection: Connection, stream: names.Stream) -> list[ConsumerInfo]:
+    """Those of a stream that needn't be there."""
+    try:
+        return await listed(connection, stream)
+    except NoStreamError:
+        return []
 
 
 async def remove(connection: Connection, leftover: Leftover) -> None:
     """Delete it with all that it holds; one that is gone already is fine. Raises MessagingError."""
     with translated(f"remove {leftover.name}"):
         try:
-            await connection.js.delete_stream(leftover.name)
+            if leftover.stream:
+                await connection.js.delete_consumer(leftover.stream, leftover.name)
+            else:
+                await connection.js.delete_stream(leftover.name)
         except NotFoundError:
             return
 
@@ -207,11 +237,19 @@ async def _unprocessed(connection: Connection, info: StreamInfo, keep: Named) ->
         return f"{waiting} message(s) wait to become runs"
     if any(one.num_waiting for one in intakes) and not keep.is_version_of_one(stream):
         return "a bridge of other KRT files serves it"
+    if inputs := [one for one in consumers if is_input(one)]:  # its processes took in what they were to
+        return _in_use(inputs)
     taken = [one.config.filter_subject or "" for one in intakes]
     taken += [subject for one in intakes for subject in one.config.filter_subjects or ()]
     if count := await _never_taken(connection, stream, taken):
         return f"{count} message(s) that no bridge has ever taken up"
     return ""
+
+
+def _in_use(inputs: Sequence[ConsumerInfo]) -> str:
+    if count := sum(map(pending, inputs)):
+        return f"{count} message(s) wait for a process, or are in hand"
+    return "a process listens there" if any(one.push_bound for one in inputs) else ""
 
 
 async def _never_taken(connection: Connection, stream: names.Stream, taken: Iterable[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,8 @@ def _workflow(plan: Plan, named: str | None) -> Workflow:
     (workflow,) = [workflow for workflow in plan.workflows if workflow.name == chosen]
     if workflow.mode == "stream":
         raise KaiAirflowError(
-            f"workflow {workflow.name!r} streams: its processes are long-lived, and not tasks of a run. "
-            "Remedy: to run them as tasks, set x-airflow: {mode: batch} in the workflow."
+            f"workflow {workflow.name!r} streams: its processes live on beside its runs, and here are none. "
+            "Remedy: run it in `kai-airflow up`, or set x-airflow: {mode: batch} in the workflow."
         )
     return workflow
 
@@ -111,15 +112,17 @@ def _images(file: Path) -> Path:
 
 
 def _require_images(images: Path, workflow: Workflow) -> None:
-    """Raise where an image has no command: its task would wait for one as long as start_timeout says."""
+    """Raise where an image has no command, nor an engine: its task would wait as long as start_timeout says."""
+    from kai_airflow.local.kubernetes import engine
     from kai_airflow.local.kubernetes.images import ImageMap
     from kai_airflow.local.kubernetes.pods import Container
     from kai_airflow.local.kubernetes.status import NotReadyError
 
-    known = ImageMap(images)
+    known, has_engine = ImageMap(images), images.exists() and engine.find(os.environ) is not None
     for process in workflow.processes:
         if process.type != "trigger":
             try:
-                known.command(Container(name=process.name, image=process.image))
+                if known.has(process.image) or not has_engine:
+                    known.command(Container(name=process.name, image=process.image))
             except NotReadyError as error:
                 raise KaiAirflowError(f"process {process.name}: {error}") from error

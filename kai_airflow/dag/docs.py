@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kai_airflow.plan import Process, Resources, Workflow
+    from kai_airflow.plan.model import Mode
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&:$^=])")
 _FOOT = "Made from a krt.yaml by kai-airflow.\n"
@@ -30,15 +31,22 @@ def of_workflow(workflow: Workflow, description: str) -> str:
     return "\n\n".join([_escaped(description), head, f"```mermaid\n{flowchart(workflow)}```", table, _FOOT])
 
 
-def of_process(process: Process) -> str:
+def of_process(process: Process, mode: Mode) -> str:
     """The docs of a task."""
-    return "\n".join([f"{_KINDS[process.type]}\n", *(f"- {line}" for line in _facts(process)), "", _FOOT])
+    return "\n".join([f"{_KINDS[mode][process.type]}\n", *(f"- {line}" for line in _facts(process)), "", _FOOT])
 
 
 _KINDS = {
-    "trigger": "A **trigger**: takes the run's request and hands it to the run, without a pod.",
-    "task": "A **task**: its image runs in a pod, fed with the messages that it hears in this run.",
-    "exit": "An **exit**: its image runs in a pod; what it publishes is the run's result.",
+    "batch": {
+        "trigger": "A **trigger**: takes the run's request and hands it to the run, without a pod.",
+        "task": "A **task**: its image runs in a pod, fed with the messages that it hears in this run.",
+        "exit": "An **exit**: its image runs in a pod; what it publishes is the run's result.",
+    },
+    "stream": {
+        "trigger": "A **trigger**: sends the run's request into the live processes, as its own pods send theirs.",
+        "task": "A **task**: tells what its live process did with the run's request, and how long it took.",
+        "exit": "An **exit**: tells what its live process answered to the run's request, and how long it took.",
+    },
 }
 
 

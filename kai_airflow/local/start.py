@@ -78,7 +78,8 @@ class Start:
     async def _kubernetes(self) -> None:
         images = self.addresses.dags / cluster.IMAGES
         self.home.kubeconfig.unlink(missing_ok=True)  # of a stack that was killed
-        part = cluster.part(self.home.kubernetes, self.addresses.kubernetes, images, self.basis, KUBERNETES)
+        doors = cluster.Doors(self.addresses.kubernetes, self.addresses.ingress)
+        part = cluster.part(self.home.kubernetes, doors, images, self.basis, KUBERNETES)
         with reported(self.progress, cluster.NAME):
             await self._begin(Service(part, lambda _: cluster.answers(self.home.kubeconfig)))
 

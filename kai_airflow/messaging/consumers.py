@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nats.js.api import ConsumerInfo
 
     from kai_airflow.messaging.connection import Connection
-    from kai_airflow.plan import Process
+    from kai_airflow.plan import Process, Workflow
 
 # Messages that each replica may have in hand. One alone costs a round trip for each (half the rate, measured); a
 # thousand, the server's default, lie in the first pod's memory while those that an autoscaler adds have nothing to do,
@@ -72,6 +72,16 @@ async def ensure_inputs(connection: Connection, stream: names.Stream, process: P
         if wanted != found:
             with translated(f"make consumer {one.consumer}"):
                 await connection.js.add_consumer(stream, wanted)
+
+
+async def missing_inputs(connection: Connection, workflow: Workflow) -> list[names.Consumer]:
+    """The consumers of a streaming workflow's processes that aren't there (yet). Raises MessagingError."""
+    try:
+        there = {info.name for info in await listed(connection, workflow.live_stream)}
+    except NoStreamError:
+        there = set()
+    inputs = [one for process in workflow.processes if process.live for one in process.live.inputs]
+    return [one.consumer for one in inputs if one.consumer and one.consumer not in there]
 
 
 def is_input(info: ConsumerInfo) -> bool:

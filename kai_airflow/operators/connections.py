@@ -31,6 +31,7 @@ __all__ = [
     "kubernetes_configured",
     "kubernetes_extra",
     "kubernetes_hook",
+    "kubernetes_namespace",
     "kubernetes_pods",
     "nats_address",
     "services",
@@ -74,6 +75,11 @@ def kubernetes_hook(conn_id: str | None) -> AsyncKubernetesHook:
     return AsyncKubernetesHook(
         conn_id=conn_id, in_cluster=stock.is_in_cluster or None, connection_extras=stock.conn_extras
     )
+
+
+def kubernetes_namespace() -> str:
+    """Where pods and Deployments stand that name no namespace of their own."""
+    return KubernetesHook(KUBERNETES_CONN_ID).get_namespace() or "default"
 
 
 def kubernetes_extra() -> Mapping[str, Any]:

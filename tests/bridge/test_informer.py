@@ -171,7 +171,7 @@ async def _rounds(proxy: SwallowingProxy, count: int) -> None:
 
 
 def _counts() -> tuple[int, int]:
-    return len(asyncio.all_tasks()), sum("aiohttp" in type(one).__module__ for one in gc.get_objects())
+    return len(asyncio.all_tasks()), sum(str(type(one).__module__).startswith("aiohttp") for one in gc.get_objects())
 
 
 async def test_a_namespace_that_may_not_be_read_is_told_once_and_tried_again(

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -22,7 +22,7 @@ from kai_airflow.messaging.errors import JetStreamError
 from kai_airflow.messaging.following import Reader
 from kai_airflow.plan import names
 from tests.bridge.parts import STREAM, WORKFLOW, at_work, prepared, publish, serving
-from tests.bridge.streaming import consumer_of, labels_of, process_of, started, streaming
+from tests.streaming import consumer_of, labels_of, process_of, started, streaming
 
 if TYPE_CHECKING:
     from nats.js.api import ConsumerInfo
@@ -51,7 +51,8 @@ async def prepared_for(live: LiveWorkflow, workflow: Workflow) -> LiveNats:
 
 
 async def info_of(connection: Connection, consumer: str = HEARD) -> ConsumerInfo:
-    return await connection.js.consumer_info(LISTENING.live_stream, consumer)
+    found: ConsumerInfo = await connection.js.consumer_info(LISTENING.live_stream, consumer)
+    return found
 
 
 async def until(connection: Connection, consumer: str = HEARD, *, bound: bool, in_hand: int | None = None) -> None:
@@ -248,7 +249,7 @@ async def test_only_left_reply_consumers_of_our_triggers_are_removed(
     subject = f"{live.stream}.out"
 
     async def make(name: str, **more: str | None) -> str:
-        config = {"deliver_subject": f"_INBOX.{name}", "filter_subject": subject, **more}
+        config: Any = {"deliver_subject": f"_INBOX.{name}", "filter_subject": subject, **more}
         await js.add_consumer(live.stream, ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT, **config))
         return name
 

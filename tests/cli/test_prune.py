@@ -13,6 +13,7 @@ from kai_airflow.bridge.replies import PART
 from kai_airflow.bridge.site import AirflowSite, Settings
 from kai_airflow.bridge.workflow import Workbench, prepare
 from kai_airflow.bridge.workflow import _source as make_consumers
+from kai_airflow.messaging.consumers import ensure_inputs, listed
 from tests.cli.conftest import STREAM, krt, process
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ async def bridged(desk: Desk, dag_id: str) -> Workflow:
     workflow = desk.workflow(dag_id)
     async with reaching(AirflowSite("http://127.0.0.1:1", "", "")) as airflow:
         moment = await prepare(Workbench(desk.connection, airflow, Settings()), workflow)
-    for trigger in workflow.triggers:
+    for trigger in workflow.triggers if workflow.mode == "batch" else ():
         await make_consumers(desk.connection, workflow.live_stream, moment, trigger)
     return workflow
 
@@ -198,3 +199,44 @@ async def test_only_what_is_left_over_can_be_forced(desk: Desk) -> None:
     assert ran.code == 2
     assert f"--force: no stream '{STREAM}' is left over. Remedy: Leave it out." in ran.err
     assert STREAM in await streams(desk)
+
+
+def streaming(*processes: str) -> str:
+    return krt(*processes).replace("type: training", "type: serving")
+
+
+async def test_consumers_of_a_process_that_is_gone_from_a_streaming_workflow_go_when_nobody_listens(desk: Desk) -> None:
+    gone, kept = process("gone", "task", "start"), process("kept", "task", "start")
+    desk.write(streaming(gone, kept))
+    workflow = await bridged(desk, "shop.train")
+    for one in workflow.processes:
+        await ensure_inputs(desk.connection, workflow.live_stream, one)
+    assert await left_over(desk) == {}
+    desk.write(streaming(kept))
+    consumer = f"{STREAM}-start-gone"
+    listening = await desk.connection.nc.subscribe(f"_INBOX.{consumer}", queue=consumer)
+    assert await left_over(desk) == {}
+    await listening.unsubscribe()
+    assert await left_over(desk) == {consumer: ""}
+    ran = await desk.run("prune", "--yes")
+    assert (ran.code, ran.err) == (0, "1 removed\n")
+    left = {info.name for info in await listed(desk.connection, STREAM)}
+    assert consumer not in left
+    assert f"{STREAM}-start-kept" in left
+
+
+async def test_a_live_stream_stays_while_its_processes_have_something_in_hand(desk: Desk) -> None:
+    desk.write(streaming(process("work", "task", "start")), product="shops")
+    workflow = await bridged(desk, "shops.train")
+    for one in workflow.processes:
+        await ensure_inputs(desk.connection, workflow.live_stream, one)
+    await desk.connection.js.publish(f"{workflow.live_stream}.start", b"")
+    (desk.dags / "shops" / "krt.yaml").unlink()
+    assert "wait for a process" in (await left_over(desk))[workflow.live_stream]
+    listening = await desk.connection.nc.subscribe(
+        f"_INBOX.{workflow.live_stream}-start-work", queue=f"{workflow.live_stream}-start-work"
+    )
+    await (await listening.next_msg(20)).ack_sync()
+    assert (await left_over(desk))[workflow.live_stream] == "a process listens there"
+    await listening.unsubscribe()
+    assert (await left_over(desk))[workflow.live_stream] == ""

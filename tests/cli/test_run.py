@@ -112,7 +112,10 @@ def test_a_payload_may_come_from_standard_input(tmp_path: Path) -> None:
     assert "--payload: not JSON: line 2, column 1" in ran.stderr
 
 
-def test_an_image_without_a_command_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_without_a_command_is_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAI_AIRFLOW_ENGINE", "none")
     file = written(tmp_path, ONE, images="")
     assert f"process exit: image shop/exit:v1 isn't in {tmp_path / 'images.yaml'}; add the line" in refused(
         capsys, file

@@ -20,6 +20,8 @@ from airflow.timetables.base import TimeRestriction
 from kai_airflow import krt
 from kai_airflow.dag import build
 from kai_airflow.operators.intake import IntakeOperator
+from kai_airflow.operators.live_process import LiveProcessOperator
+from kai_airflow.operators.live_trigger import LiveTriggerOperator
 from kai_airflow.operators.process import ProcessOperator
 from kai_airflow.plan import compile_product
 
@@ -102,6 +104,24 @@ def with_extension(top: str = "{}", workflow: str = "{}", process: str = "{}") -
     text = EXAMPLE.read_text().replace("workflows:\n", f"x-airflow: {top}\nworkflows:\n", 1)
     text = text.replace("    type: training\n", f"    type: training\n    x-airflow: {workflow}\n", 1)
     return text.replace("type: 'exit'\n", f"type: 'exit'\n        x-airflow: {process}\n", 1)
+
+
+def test_a_streaming_workflow_launches_nothing_and_its_graph_is_the_same(dag: DAG) -> None:
+    said = built(with_extension(workflow="{mode: stream}"))
+    kinds = {task.task_id: type(task) for task in said.tasks}
+    assert kinds.pop("github-trigger") is LiveTriggerOperator
+    assert set(kinds.values()) == {LiveProcessOperator}
+    assert [task.upstream_task_ids for task in said.tasks] == [task.upstream_task_ids for task in dag.tasks]
+    assert said.get_task("validation").trigger_rule == TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+    assert all(tuple(task.template_fields) == () for task in said.tasks)
+    assert "live process" in (said.get_task("exit").doc_md or "")
+
+
+def test_a_circle_is_left_out_by_the_edge_that_closes_it() -> None:
+    text = EXAMPLE.read_text().replace("- github-trigger", "- github-trigger\n          - 'validation.again'", 1)
+    said = built(text.replace("    type: training\n", "    type: serving\n", 1))
+    assert said.get_task("splitter").upstream_task_ids == {"github-trigger"}
+    assert said.get_task("validation").upstream_task_ids == {"training-go", "training-py"}
 
 
 def test_a_description_that_names_a_file_is_not_opened() -> None:

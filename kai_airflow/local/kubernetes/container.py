@@ -56,7 +56,7 @@ class ContainerLife:
         """The log of the run that `standing.last` tells of."""
         if self.standing.last is None:
             return None
-        return self._ended_log if isinstance(self.standing.state, Running) else self.log
+        return self.log if isinstance(self.standing.state, Waiting) else self._ended_log
 
     def port(self, declared: int) -> int:
         """The port of 127.0.0.1 on which the program listens for a containerPort; others are what they are."""

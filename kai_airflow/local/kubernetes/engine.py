@@ -77,6 +77,7 @@ class Engine:
 
     def __init__(self, program: str, home: Path) -> None:
         self._program, self._home = program, home
+        self._cleared = asyncio.Event()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._failures: dict[str, _Failure] = {}
 
@@ -87,6 +88,7 @@ class Engine:
 
     async def provide(self, image: str, policy: str) -> None:
         """See that the image is there. Raises NotReadyError with Kubernetes' reason where it isn't."""
+        await self._cleared.wait()
         if not _REFERENCE.fullmatch(image):
             raise NotReadyError("InvalidImageName", f"{image!r} is no name of an image")
         async with self._locks[image]:
@@ -122,10 +124,11 @@ class Engine:
         return Run([self._program, "run", *options, "--", container.image, *rest], own, self._removal(name))
 
     async def clear(self) -> None:
-        """Take away the containers that a server of this home left when it was killed."""
+        """Take away the containers that a server of this home left when it was killed. No other starts before."""
         code, text = await self._tell("ps", "--all", "--quiet", f"--filter=label={_LABEL}={self._home}")
         if code == 0 and text:
             await self._tell("rm", "--force", *text.split())
+        self._cleared.set()
 
     def _removal(self, name: str) -> list[str]:
         return [self._program, "rm", "--force", name]

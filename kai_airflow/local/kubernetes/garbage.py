@@ -41,9 +41,10 @@ def old_events(store: Store, moment: datetime) -> list[Key]:
 
 
 def _touched(store: Store, change: Change) -> Iterator[Key]:
-    """The objects whose owners a change concerns: the changed one, or the dependents of one that is gone."""
+    """The objects whose owners a change concerns: one with new owners, or the dependents of one that is gone."""
     if change.new is not None:
-        yield change.key
+        if change.old is None or _owners(change.old) != _owners(change.new):
+            yield change.key
         return
     for kind in RESOURCES:
         for obj in store.select(kind):

@@ -35,7 +35,8 @@ class ImageMap:
         mapped = self._read().get(container.image)
         if mapped is None:
             line = f"{container.image}: {_EXAMPLE}"
-            raise _missing(f"image {container.image} isn't in {self._file}; add the line `{line}` with its command")
+            remedy = f"add the line `{line}` with its command, or install podman or docker, which run the image itself"
+            raise _missing(f"image {container.image} isn't in {self._file}; {remedy}")
         words = [*container.command, *container.args] if container.command else [*mapped, *container.args]
         return [sys.executable, *words[1:]] if words[0] == "python" else words
 

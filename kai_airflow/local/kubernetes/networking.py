@@ -22,7 +22,7 @@ STRIP_PATH = "konghq.com/strip-path"
 """What KAI's own Ingress says, for Kong: the matched path is taken away."""
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-Host = Annotated[str, StringConstraints(pattern=rf"^(\*\.)?{_LABEL}(\.{_LABEL})*$", max_length=253)]
+Host = Annotated[str, StringConstraints(pattern=rf"^((\*\.)?{_LABEL}(\.{_LABEL})*)?$", max_length=253)]
 
 
 class ServicePort(Model):

@@ -7,12 +7,14 @@ connection leaves the request to the next one, and 60 s of silence are a 504. Th
 import asyncio
 import contextlib
 import itertools
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -23,6 +25,11 @@ from kai_airflow.local.kubernetes.resources import INGRESSES, PODS, SERVICES
 from kai_airflow.local.kubernetes.routes import Rule, Target
 from kai_airflow.local.kubernetes.status import ADDRESS
 from kai_airflow.local.kubernetes.store import Key, Store
+
+LOGGER = logging.getLogger(__name__)
+"""Hears of what breaks here, and not of requests that are no HTTP: whoever reaches the port can send these."""
+
+LOGGER.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 CONNECT, SILENCE = 5.0, 60.0
 """Seconds to reach a backend, and seconds between two pieces of what it says."""

@@ -118,7 +118,8 @@ def _is_regex(rule: Rule) -> bool:
 
 def _matched(rule: Rule, path: str) -> re.Match[str] | None:
     """nginx's locations: from the path's beginning, whatever the case."""
-    return re.match(rule.path.path, path, re.IGNORECASE | re.ASCII) if rule.path else None
+    flags = re.IGNORECASE | re.ASCII | re.DOTALL  # a newline doesn't cut a path short
+    return re.match(rule.path.path, path, flags) if rule.path else None
 
 
 def _target(rule: Rule, path: str) -> Target:

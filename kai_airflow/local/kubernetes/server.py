@@ -25,7 +25,7 @@ from kai_airflow.local.kubernetes.http import application
 from kai_airflow.local.kubernetes.images import ImageMap
 from kai_airflow.local.kubernetes.launch import Launcher
 from kai_airflow.local.kubernetes.node import Node
-from kai_airflow.local.kubernetes.proxy import Proxy
+from kai_airflow.local.kubernetes.proxy import LOGGER, Proxy
 from kai_airflow.local.kubernetes.store import Store
 
 HOST = "127.0.0.1"
@@ -49,12 +49,12 @@ async def serve(home: Path, images: Path, port: int = 0, ingress_port: int = 0, 
         api = Api(Store(first=time.time_ns() // 10**6))
         node = Node(api.store, pods, Launcher(ImageMap(images), engine))
         proxy = Proxy(api.store, node)
-        if engine is not None:
-            await engine.clear()
         async with (
-            _tasks(api, node, doors.getsockname()[1]),
+            _tasks(api, node, doors.getsockname()[1], engine),
             proxy.working(),
-            _answering(web.ServerRunner(web.Server(proxy.answer, **_SERVING), shutdown_timeout=1.0), doors),
+            _answering(
+                web.ServerRunner(web.Server(proxy.answer, logger=LOGGER, **_SERVING), shutdown_timeout=1.0), doors
+            ),
             _answering(web.AppRunner(application(api, node, token), shutdown_timeout=1.0, **_SERVING), listener),
         ):
             with _kubeconfig(home / "kubeconfig", f"http://{HOST}:{listener.getsockname()[1]}", token):
@@ -116,9 +116,10 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.asynccontextmanager
-async def _tasks(api: Api, node: Node, ingress_port: int) -> AsyncIterator[None]:
+async def _tasks(api: Api, node: Node, ingress_port: int, engine: Engine | None) -> AsyncIterator[None]:
     """The node and the controllers at work; when one of them breaks, the server stops with its error."""
     works = (
+        *([engine.clear()] if engine else []),
         node.run(),
         controllers.control(api, ingress_port),
         controllers.look_again(api),

@@ -34,7 +34,8 @@ class Server:
         self.images.write_text(yaml.safe_dump(IMAGES))
         self.log = folder / "server.log"
         self.options: list[str] = []
-        self._environment = {**os.environ, **environment}
+        # Whether there is an engine on this machine is no matter, but where a test asks for it.
+        self._environment = {**os.environ, "KAI_AIRFLOW_ENGINE": "none", **environment}
         self.process: subprocess.Popen[bytes]
 
     @property
@@ -121,6 +122,13 @@ class Kube:
                 watched.close()
                 return pod
         raise AssertionError(f"waited in vain for pod {name}: {self.core.read_namespaced_pod(name, self.namespace)}")
+
+    def watched(self, listing: Callable[..., Any], since: str) -> Iterator[Any]:
+        """The objects of a kind, as they come."""
+        stream = watch.Watch()
+        options = {"timeout_seconds": int(DEADLINE), "resource_version": since}
+        for event in stream.stream(listing, self.namespace, **options):
+            yield event["object"]
 
     def ended(self, name: str = "p") -> Any:
         return self.until(lambda pod: pod.status.phase in ("Succeeded", "Failed"), name)

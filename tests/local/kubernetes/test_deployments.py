@@ -151,9 +151,8 @@ def test_a_new_template_is_ready_before_the_old_one_goes(deployments: Deployment
     deployments.create(f"{LINGER} # 1", pod={"ports": [{"containerPort": 80}]})
     deployments.complete()
     (old,) = deployments.pods()
-    listen = (
-        "import os, socket, signal\ns = socket.create_server(('127.0.0.1', int(os.environ['KAI_AIRFLOW_PORT_80'])))"
-    )
+    port = "int(os.environ['KAI_AIRFLOW_PORT_80'])"
+    listen = f"import os, socket, signal\ns = socket.create_server(('127.0.0.1', {port}))"
     probe = {"tcpSocket": {"port": 80}, "periodSeconds": 1}
     container = {"name": "base", "image": "python", "readinessProbe": probe, "ports": [{"containerPort": 80}]}
     gate = "import os, time\nwhile not os.path.exists('go'): time.sleep(.01)\n"

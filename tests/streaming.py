@@ -18,18 +18,22 @@ WORKER = Path(worker.__file__)
 LIMITS = "resourceLimits: {CPU: {request: 100m}, memory: {request: 100M, limit: 200M}}"
 
 
-def streaming(*, replicas: int = 1, work: str = "trigger", extension: str = "") -> Workflow:
-    """A trigger that hears the exit ``out``, and a task ``worker``."""
+def streaming(*, replicas: int = 1, work: str = "trigger", more: str = "", says: str = "{}") -> Workflow:
+    """A trigger that hears the exit ``out``, and a task ``worker``.
+
+    :param work: what the worker hears; ``says``: its extension; ``more``: further processes
+    """
     text = f"""version: v1.0.0
 description: text
 workflows:
   - name: train
     type: serving
-    {extension}
     processes:
       - {{name: trigger, type: trigger, image: i, {LIMITS}, subscriptions: [out]}}
-      - {{name: worker, type: task, image: i, replicas: {replicas}, {LIMITS}, subscriptions: [{work}]}}
+      - {{name: worker, type: task, image: i, replicas: {replicas}, {LIMITS}, subscriptions: [{work}],
+         x-airflow: {says}}}
       - {{name: out, type: exit, image: i, {LIMITS}, subscriptions: [worker]}}
+{more}
 """
     product = krt.check(text.encode(), PurePath("shop/krt.yaml")).require()
     (workflow,) = compile_product(product).workflows
@@ -61,8 +65,9 @@ def labels_of(workflow: Workflow, name: str) -> dict[str, str]:
     }
 
 
-async def started(live: LiveWorkflow, name: str = "worker", subscription: str = "trigger") -> Program:
+async def started(live: LiveWorkflow, name: str = "worker", *subscriptions: str) -> Program:
     """A pod of a process: it listens when this returns."""
-    program = await live.run(live.app(name, [subscription]), WORKER)
-    await program.said(f"listening to {live.stream}.{subscription}")
+    heard = subscriptions or ("trigger",)
+    program = await live.run(live.app(name, heard), WORKER)
+    await program.said(f"listening to {live.stream}.{heard[-1]}")
     return program
