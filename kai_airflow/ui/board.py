@@ -7,6 +7,7 @@ isn't enough. What can't be reached is told, and hides nothing else.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from kai_airflow.bridge.site import Site
     from kai_airflow.bridge.status import Objects
     from kai_airflow.plan import Workflow
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -73,6 +76,9 @@ class Board:
             self._last = await self._found()
         except KaiAirflowError as error:
             self._last = replace(self._last, troubles=(str(error),))
+        except Exception:
+            log.exception("the board's look")
+            self._last = replace(self._last, troubles=("A defect: see the API server's log.",))
         finally:
             self._looked, self._looking = time.monotonic(), None
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kai_airflow.plan import Workflow
 
 RESOURCES = "resourceLimits: {CPU: {request: 100m}, memory: {request: 100M}}"
+NETWORKING = "{targetPort: 80, destinationPort: 80}"
 KRT = f"""\
 version: v1.0.0
 description: a shop
@@ -29,7 +30,7 @@ workflows:
   - name: serve
     type: serving
     processes:
-      - {{name: rest, type: trigger, image: 'rest:v1', networking: {{targetPort: 80, destinationPort: 80}}, {RESOURCES}}}
+      - {{name: rest, type: trigger, image: 'rest:v1', networking: {NETWORKING}, {RESOURCES}}}
       - {{name: exit, type: exit, image: 'exit:v1', subscriptions: [rest], {RESOURCES}}}
   - name: daily
     type: data
@@ -37,7 +38,11 @@ workflows:
       - {{name: clock, type: trigger, image: 'clock:v1', config: {{cron: '0 0 4 * * *'}}, {RESOURCES}}}
       - {{name: exit, type: exit, image: 'exit:v1', subscriptions: [clock], {RESOURCES}}}
 """
-UNPAUSED, PAUSED, BROKEN = Dag(paused=False, broken=False), Dag(paused=True, broken=False), Dag(paused=False, broken=True)
+UNPAUSED, PAUSED, BROKEN = (
+    Dag(paused=False, broken=False),
+    Dag(paused=True, broken=False),
+    Dag(paused=False, broken=True),
+)
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 
 
@@ -68,7 +73,7 @@ def pod(workflow: Workflow, name: str, state: dict[str, Any], *, restarts: int =
 
 def status(workflows: list[Workflow], dag: Dag | None, objects: Objects | None = None, *touched: str) -> ProductStatus:
     """With both DAGs as given."""
-    dags = {one.dag_id: dag for one in workflows if dag}
+    dags = {str(one.dag_id): dag for one in workflows if dag}
     return product_status(workflows, Facts(dags, touched, objects))
 
 
@@ -182,7 +187,7 @@ def test_a_broken_file_is_an_error_as_long_as_its_dag_is_unpaused(workflows: lis
 
 def test_those_that_run_decide_and_those_that_do_not_are_named(workflows: list[Workflow]) -> None:
     serve, daily = workflows
-    facts = Facts({serve.dag_id: UNPAUSED, daily.dag_id: PAUSED}, (), objects(serve))
+    facts = Facts({str(serve.dag_id): UNPAUSED, daily.dag_id: PAUSED}, (), objects(serve))
     found = product_status(workflows, facts)
     assert (found.state, found.cause) == ("STARTED", "paused: daily")
 

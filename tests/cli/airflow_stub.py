@@ -23,6 +23,8 @@ class AirflowStub:
 
     ``answers`` are statuses with which the next requests for a run are refused.
 
+    ``actions`` is what its audit log has: event, DAG, and what the request said.
+
     :param keeps: whether a run that is refused with 500 and more is there all the same
     :param gate: a request for a run waits until it is set; ``asked`` is set when one waits
     """
@@ -31,7 +33,10 @@ class AirflowStub:
     dags: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     tasks: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    actions: asyncio.Queue[tuple[str, str, dict[str, str]]] = field(default_factory=asyncio.Queue)
+    touched: set[str] = field(default_factory=set)
     lets_in: bool = True
+    shows_events: bool = True
     answers: list[int] = field(default_factory=list)
     keeps: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -63,7 +68,11 @@ class AirflowStub:
         runs = "/api/v2/dags/{dag}/dagRuns"
         return (
             web.post("/auth/token", self._log_in),
+            web.get("/api/v2/dags", self._dags),
+            web.patch("/api/v2/dags", self._record),
             web.get("/api/v2/dags/{dag}", self._dag),
+            web.patch("/api/v2/dags/{dag}", self._pause),
+            web.get("/api/v2/eventLogs", self._events),
             web.get(runs, self._list),
             web.post(runs, self._start),
             web.get(f"{runs}/{{run}}", self._run),
@@ -81,6 +90,29 @@ class AirflowStub:
 
     async def _dag(self, request: web.Request) -> web.Response:
         return _found(self.dags.get(request.match_info["dag"]))
+
+    async def _dags(self, request: web.Request) -> web.Response:
+        _, _, product = request.query["tags"].partition(":")
+        found = [dag for dag_id, dag in sorted(self.dags.items()) if not product or dag_id.startswith(f"{product}.")]
+        offset = int(request.query["offset"])
+        return web.json_response({"dags": found[offset : offset + 100], "total_entries": len(found)})
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        dag_id = request.match_info["dag"]
+        self.dags[dag_id] |= await request.json()
+        self.touched.add(dag_id)
+        self.actions.put_nowait(("patch_dag", dag_id, dict(request.query)))
+        return web.json_response(self.dags[dag_id])
+
+    async def _record(self, request: web.Request) -> web.Response:
+        said = dict(request.query)
+        self.actions.put_nowait(("patch_dags", said.pop("dag_id"), said))
+        return web.json_response({"dags": [], "total_entries": 0})
+
+    async def _events(self, request: web.Request) -> web.Response:
+        if not self.shows_events:
+            return web.json_response({"detail": "no"}, status=403)
+        return web.json_response({"event_logs": [], "total_entries": int(request.query["dag_id"] in self.touched)})
 
     async def _run(self, request: web.Request) -> web.Response:
         return _found(self.runs.get((request.match_info["dag"], request.match_info["run"])))

@@ -1,0 +1,46 @@
+"""Which products a user sees, and where their KRTs can't be read, what of them."""
+
+from __future__ import annotations
+
+from kai_airflow.bridge.client import Dag
+from kai_airflow.bridge.status import Objects
+from kai_airflow.ui.board import Look
+from kai_airflow.ui.products import products
+from kai_airflow.ui.shelf import Shelf
+from tests.bridge.streaming import streaming
+
+WORKFLOW = streaming()
+UNPAUSED, PAUSED = Dag(paused=False, broken=False), Dag(paused=True, broken=False)
+TAGS = {"product": "other", "version": "v2.0.0", "type": "training"}
+
+
+def test_a_workflow_whose_dag_may_not_be_read_is_not_there() -> None:
+    look = Look({WORKFLOW.dag_id: WORKFLOW}, Objects("default"), troubles=(), is_first=False)
+    assert products(look, Shelf({}, {}, ())) == []
+    (found,) = products(look, Shelf({WORKFLOW.dag_id: UNPAUSED}, {}, ()))
+    assert [one.dag_id for one in found.workflows] == [WORKFLOW.dag_id]
+
+
+def test_where_a_krt_cannot_be_read_the_dags_tags_tell() -> None:
+    shelf = Shelf({"other.train.v2.0.0": PAUSED}, {"other.train.v2.0.0": TAGS}, {"other.train.v2.0.0"})
+    (found,) = products(Look(is_first=False), shelf)
+    assert (found.product, found.version, found.state) == ("other", "v2.0.0", "STOPPED")
+    (workflow,) = found.workflows
+    assert (workflow.name, workflow.type, workflow.cause) == ("train", "training", "its KRT file can't be read here")
+
+
+def test_nobody_knows_of_an_unpaused_ones_processes() -> None:
+    (found,) = products(Look(is_first=False), Shelf({"other.train": UNPAUSED}, {"other.train": TAGS}, ()))
+    assert found.state is None
+
+
+def test_before_the_first_look_nothing_is_blamed() -> None:
+    (found,) = products(Look(), Shelf({"other.train": UNPAUSED}, {"other.train": TAGS}, ()))
+    assert (found.cause, found.workflows[0].cause) == ("", "")
+
+
+def test_products_are_in_order_whether_or_not_their_krts_can_be_read() -> None:
+    look = Look({WORKFLOW.dag_id: WORKFLOW}, Objects("default"), is_first=False)
+    dags = {"zoo.a": PAUSED, WORKFLOW.dag_id: PAUSED, "art.a": PAUSED}
+    tags = {name: {**TAGS, "product": name.partition(".")[0]} for name in dags}
+    assert [one.product for one in products(look, Shelf(dags, tags, ()))] == ["art", "shop", "zoo"]
