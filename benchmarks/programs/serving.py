@@ -1,4 +1,4 @@
-"""The serving example wired by hand, with nats-py and aiohttp alone: ``serving.py ROLE NATS STREAM [PORT]``.
+"""The serving example wired by hand, with nats-py and aiohttp alone: ``serving.py ROLE NATS STREAM PORT``.
 
 It computes what the example's processes do, and is as careful with messages as they are: acked when what follows from
 them is stored. It doesn't log, it doesn't check what comes, and it has no way to end but being killed.
@@ -39,14 +39,14 @@ def message_of(request_id: str, sender: str, **fields: Any) -> bytes:
     return message.SerializeToString()
 
 
-def read(data: bytes) -> tuple[str, Struct]:
+def read(data: bytes) -> tuple[str, Any]:
     """The request's id, and the payload."""
     message, payload = KaiNatsMessage.FromString(data), Struct()
     message.payload.Unpack(payload)
     return message.request_id, payload
 
 
-def step(role: str) -> Callable[[Struct], dict[str, Any]]:
+def step(role: str) -> Callable[[Any], dict[str, Any]]:
     """What a process makes of a payload."""
     if role == "features":
         return lambda payload: {"features": features(payload["body"])}
@@ -75,7 +75,7 @@ async def work(js: JetStreamContext, stream: str, role: str) -> None:
 
 async def serve(js: JetStreamContext, stream: str, port: int) -> None:
     """The trigger."""
-    waiting: dict[str, asyncio.Future[Struct]] = {}
+    waiting: dict[str, asyncio.Future[Any]] = {}
 
     async def hear(delivery: Msg) -> None:
         request_id, payload = read(delivery.data)
@@ -108,12 +108,12 @@ async def subscribe(
     await js.subscribe(f"{stream}.{upstream}", consumer, handle, stream=stream, manual_ack=True)
 
 
-async def main(role: str, url: str, stream: str, port: int = 0) -> None:
+async def main(role: str, url: str, stream: str, port: str) -> None:
     """Until it is killed."""
     js = (await nats.connect(url)).jetstream()
-    await (serve(js, stream, port) if role == "rest-trigger" else work(js, stream, role))
+    await (serve(js, stream, int(port)) if role == "rest-trigger" else work(js, stream, role))
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4], *map(int, sys.argv[4:])))
+    asyncio.run(main(*sys.argv[1:]))
