@@ -100,4 +100,23 @@ _OPTIONS = {
         "Runs of a DAG that may be queued in Airflow; further messages wait in NATS.",
         "100",
     ),
+    "base_domain": _option(
+        "string",
+        "",
+        "The domain below which published triggers have their hosts. Empty: they share any host, told apart by paths.",
+        "kai.example.com",
+    ),
+    "ingress_class": _option("string", "", "The class of their Ingresses. Empty: the cluster's own.", "kong"),
+    "ingress_annotations": _option(
+        "string",
+        "",
+        "Further annotations of these Ingresses, a JSON object; Kong takes the path's prefix away without any.",
+        '{"cert-manager.io/cluster-issuer": "letsencrypt"}',
+    ),
+    "ingress_tls_secret": _option(
+        "string",
+        "",
+        "The Secret of their certificate; {product} stands for the product. Empty: no TLS.",
+        "{product}-tls",
+    ),
 }

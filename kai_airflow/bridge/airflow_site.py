@@ -11,11 +11,11 @@ import sys
 from airflow.configuration import conf
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-from kai_airflow.bridge.site import VARIABLES, AirflowSite, Settings, Site
+from kai_airflow.bridge.site import VARIABLES, AirflowSite, Cluster, Settings, Site
 from kai_airflow.bundle import KrtDagBundle
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.operators.connections import nats_address
-from kai_airflow.operators.settings import max_queued_runs, retention
+from kai_airflow.operators.connections import kubernetes_extra, nats_address, services
+from kai_airflow.operators.settings import max_queued_runs, publishing, retention
 
 
 def site() -> Site:
@@ -27,7 +27,19 @@ def site() -> Site:
         folders=tuple(dict.fromkeys(bundle.source for bundle in bundles)),
         nats=nats_address(),
         airflow=AirflowSite.of({**os.environ, VARIABLES[0]: url}),
-        settings=Settings(retention=retention(), max_queued_runs=max_queued_runs()),
+        settings=Settings(retention=retention(), max_queued_runs=max_queued_runs(), publishing=publishing()),
+        cluster=_cluster(),
+        services=services().sections,
+    )
+
+
+def _cluster() -> Cluster:
+    said = kubernetes_extra()
+    return Cluster(
+        namespace=said.get("namespace") or "default",
+        kubeconfig=said.get("kube_config_path") or "",
+        config=said.get("kube_config") or {},
+        context=said.get("cluster_context") or None,
     )
 
 

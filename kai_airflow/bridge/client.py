@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from kai_airflow.errors import KaiAirflowError
-from kai_airflow.krt import MASK
+from kai_airflow.bridge.answers import CONFLICT, FORBIDDEN, NOT_FOUND, UNAUTHORIZED, AirflowError, Answer, body, is_old
 from kai_airflow.messaging.errors import OriginError
 from kai_airflow.messaging.origin import Origin
 
@@ -21,25 +19,24 @@ if TYPE_CHECKING:
 
     from kai_airflow.bridge.site import AirflowSite
 
+__all__ = [
+    "ANSWER",
+    "CONFLICT",
+    "FORBIDDEN",
+    "NOT_FOUND",
+    "PAUSING",
+    "UNAUTHORIZED",
+    "Airflow",
+    "AirflowError",
+    "Dag",
+    "Run",
+    "reaching",
+]
+
 PAGE = 100  # the API's own limit
 ANSWER = 20.0  # seconds; a busy machine's API server is slow, one that is cut off never answers
 CONNECTIONS = 16  # at a time, whatever the number of workflows
-NOT_AIRFLOW = "is that Airflow's API? Remedy: set KAI_AIRFLOW_URL to Airflow's [api] base_url."
-CONFLICT, NOT_FOUND, UNAUTHORIZED, FORBIDDEN = 409, 404, 401, 403
-_PASSING = frozenset({408, 425, 429, UNAUTHORIZED, FORBIDDEN})  # and all from 500 on
-
-
-class AirflowError(KaiAirflowError):
-    """Airflow refuses a request, or doesn't answer; ``status`` is the HTTP status, 0 for no answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def is_passing(self) -> bool:
-        """Whether it may be gone in a while: an outage, an overload, or a permission that somebody can give."""
-        return not self.status or self.status in _PASSING or self.status >= httpx.codes.INTERNAL_SERVER_ERROR
+PAUSING = ("patch_dag", "cli_dag_pause", "cli_dag_unpause")  # as the audit log calls it
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,40 @@ class Airflow:
         found = await self._find(f"/api/v2/dags/{_q(dag_id)}")
         if found is None or found["is_stale"]:
             return None
-        return Dag(paused=bool(found["is_paused"]), broken=bool(found["has_import_errors"]))
+        return _dag(found)
+
+    async def dags(self, tag: str) -> dict[str, Dag]:
+        """The DAGs with a tag that Airflow could run now, by id."""
+        return {dag["dag_id"]: _dag(dag) async for dag in self._dags(tags=tag)}
+
+    async def pause(self, dag_id: str, note: Mapping[str, str], *, paused: bool) -> None:
+        """Pause or unpause a DAG; Airflow's audit log names the user, and has ``note`` beside it."""
+        await self._ask("PATCH", f"/api/v2/dags/{_q(dag_id)}", params=note, json={"is_paused": paused})
+
+    async def record(self, dag_id: str, note: Mapping[str, str]) -> None:
+        """Have Airflow's audit log name the user and ``note`` at a DAG, and change nothing.
+
+        A change of all DAGs that match a pattern, without one: the API says that it matches none.
+        """
+        await self._ask("PATCH", "/api/v2/dags", params={"dag_id": dag_id, **note}, json={"is_paused": False})
+
+    async def was_paused(self, dag_id: str) -> bool:
+        """Whether the audit log, as far as it goes back, knows of somebody who paused or unpaused a DAG."""
+        asked: dict[str, Any] = {"dag_id": dag_id, "included_events": PAUSING, "limit": 1}
+        return bool((await self._ask("GET", "/api/v2/eventLogs", params=asked))["total_entries"])
+
+    async def unpaused(self, tag: str) -> dict[str, bool]:
+        """The DAGs with a tag that nobody has paused, and whether Airflow still finds them in their files.
+
+        One that changes while this asks may be missing: it is gone only where the next answer lacks it as well.
+        """
+        found = self._dags(tags=tag, paused="false", exclude_stale="false")
+        return {dag["dag_id"]: not dag["is_stale"] async for dag in found}
+
+    async def has_dags(self, tag: str) -> bool:
+        """Whether Airflow finds DAGs with a tag in their files, paused or not."""
+        answer = await self._ask("GET", "/api/v2/dags", params={"tags": tag, "limit": 1})
+        return bool(answer["total_entries"])
 
     async def queued(self, dag_id: str) -> int:
         """How many runs of a DAG wait to begin."""
@@ -171,6 +201,17 @@ class Airflow:
                 return
             offset += PAGE
 
+    async def _dags(self, **asked: str) -> AsyncIterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            page = {**asked, "order_by": "dag_id", "limit": PAGE, "offset": offset}
+            dags = (await self._ask("GET", "/api/v2/dags", params=page))["dags"]
+            for dag in dags:
+                yield dag
+            if len(dags) < PAGE:
+                return
+            offset += PAGE
+
     async def _find(self, path: str, **params: str | int) -> dict[str, Any] | None:
         try:
             return await self._ask("GET", path, params=params)
@@ -184,8 +225,8 @@ class Airflow:
         for last in (False, True):
             token = self._token or await self._renewed("")
             answer = await self._send(method, path, headers={"Authorization": f"Bearer {token}"}, **request)
-            if last or not _is_old(answer):
-                return _body(method, path, answer)
+            if last or not is_old(answer):
+                return body(method, path, answer)
             await self._renewed(token)
         raise AssertionError("unreachable")
 
@@ -194,7 +235,7 @@ class Airflow:
         async with self._renewing:
             if self._token == old:
                 answer = await self._send("POST", "/auth/token", json=self._login)
-                self._token = str(_body("POST", "/auth/token", answer, self._login["password"])["access_token"])
+                self._token = str(body("POST", "/auth/token", answer, self._login["password"])["access_token"])
             return self._token
 
     async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
@@ -213,39 +254,6 @@ async def reaching(site: AirflowSite) -> AsyncIterator[Airflow]:
         yield Airflow(site, client)
 
 
-class _Answer(dict[str, Any]):
-    """What Airflow said. A proxy in front of it, or another server, may say anything else."""
-
-    def __missing__(self, key: str) -> Any:
-        raise AirflowError(0, f"Airflow: an answer without {key!r}: {NOT_AIRFLOW}")
-
-
-def _body(method: str, path: str, answer: httpx.Response, secret: str = "") -> dict[str, Any]:
-    """What was said; ``secret`` isn't repeated: who is asked in the wrong way says what he was asked."""
-    if not answer.is_success:
-        text = answer.text.replace(secret, MASK).replace(json.dumps(secret)[1:-1], MASK) if secret else answer.text
-        raise AirflowError(
-            answer.status_code, f"Airflow: {method} {path}: {answer.status_code} {text[:1000]}{_remedy(answer)}"
-        )
-    try:
-        return _Answer(answer.json())
-    except (ValueError, TypeError) as error:
-        raise AirflowError(0, f"Airflow: {method} {path}: no JSON object: {NOT_AIRFLOW}") from error
-
-
-def _is_old(answer: httpx.Response) -> bool:
-    """Whether another token would do: this one has expired, or another key than Airflow's present one signed it."""
-    return answer.status_code == UNAUTHORIZED or (answer.status_code == FORBIDDEN and "JWT" in answer.text)
-
-
-def _remedy(answer: httpx.Response) -> str:
-    if answer.status_code == UNAUTHORIZED or answer.request.url.path.endswith("/auth/token"):
-        return " Remedy: set KAI_AIRFLOW_USER and KAI_AIRFLOW_PASSWORD."
-    if answer.status_code == FORBIDDEN:
-        return " Remedy: let the user of KAI_AIRFLOW_USER read DAGs, task instances and XComs, and make runs."
-    return ""
-
-
 def _q(part: str) -> str:
     return quote(part, safe="~")  # a run id holds colons and plus signs
 
@@ -254,8 +262,12 @@ def _runs(dag_id: str) -> str:
     return f"/api/v2/dags/{_q(dag_id)}/dagRuns"
 
 
+def _dag(answer: Mapping[str, Any]) -> Dag:
+    return Dag(paused=bool(answer["is_paused"]), broken=bool(answer["has_import_errors"]))
+
+
 def _run(answer: Mapping[str, Any]) -> Run:
-    said = _Answer(answer)
+    said = Answer(answer)
     return Run(
         dag_id=said["dag_id"],
         run_id=said["dag_run_id"],

@@ -16,6 +16,7 @@ from nats.js.errors import NotFoundError
 from kai_airflow import krt
 from kai_airflow.bridge.replies import PART
 from kai_airflow.errors import KaiAirflowError
+from kai_airflow.messaging.consumers import listed, pending
 from kai_airflow.messaging.errors import translated
 from kai_airflow.messaging.following import Reader
 from kai_airflow.messaging.origin import PREFIX
@@ -25,14 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from nats.js.api import ConsumerInfo, StreamInfo
+    from nats.js.api import StreamInfo
 
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
 
 BUCKET, STORE = "KV_", "OBJ_"  # NATS keeps buckets and object stores as streams of these names
-PAGE = 256  # consumers of an answer
 _NAME = "[a-z0-9-]+"
 _VERSION = "v[0-9]+_[0-9]+_[0-9]+"
 _LIVE = re.compile(f"({_NAME})_({_VERSION})_({_NAME})")
@@ -195,15 +195,15 @@ async def _needed(connection: Connection, info: StreamInfo, keep: Named, unnamed
 
 
 async def _unfinished(connection: Connection, stream: str) -> str:
-    return "a task still works with it" if any(map(_pending, await _consumers(connection, stream))) else ""
+    return "a task still works with it" if any(map(pending, await listed(connection, stream))) else ""
 
 
 async def _unprocessed(connection: Connection, info: StreamInfo, keep: Named) -> str:
     """Why a live stream stays: messages that became no run yet, or somebody who takes them in hand."""
     stream = names.Stream(str(info.config.name))
-    consumers = await _consumers(connection, stream)
+    consumers = await listed(connection, stream)
     intakes = [one for one in consumers if one.name.startswith(f"{names.BRIDGE}-")]
-    if waiting := sum(map(_pending, intakes)):
+    if waiting := sum(map(pending, intakes)):
         return f"{waiting} message(s) wait to become runs"
     if any(one.num_waiting for one in intakes) and not keep.is_version_of_one(stream):
         return "a bridge of other KRT files serves it"
@@ -223,20 +223,6 @@ async def _never_taken(connection: Connection, stream: names.Stream, taken: Iter
         process = one.subject.removeprefix(f"{stream}.").partition(".")[0]
         count += process not in own and PART not in one.headers
     return count
-
-
-def _pending(consumer: ConsumerInfo) -> int:
-    return (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
-
-
-async def _consumers(connection: Connection, stream: str) -> list[ConsumerInfo]:
-    found: list[ConsumerInfo] = []
-    with translated(f"list the consumers of {stream}"):
-        while page := await connection.js.consumers_info(stream, offset=len(found)):
-            found += page
-            if len(page) < PAGE:
-                break
-    return found
 
 
 async def _streams(connection: Connection) -> dict[str, StreamInfo]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from kai_airflow.bridge.client import reaching
 from kai_airflow.bridge.ended import Ended
+from kai_airflow.bridge.keeping import Keeping
+from kai_airflow.bridge.live_nats import LiveNats
 from kai_airflow.bridge.replies import Answers
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.bridge.workflow import Workbench, serve
@@ -36,7 +38,7 @@ async def run(site: Site) -> None:
             async with connect(site.nats, name=NAME) as connection, reaching(site.airflow) as airflow:
                 trouble = ""
                 log.info("bridging %s and %s", site.nats, site.airflow.url)
-                await _Bridge(Workbench(connection, airflow, site.settings), Survey(site.folders)).work()
+                await _Bridge(site, Workbench(connection, airflow, site.settings), Survey(site.folders)).work()
         except* NatsUnavailableError as group:
             if (said := str(group.exceptions[0])) != trouble:
                 log.warning("%s", said)
@@ -46,18 +48,22 @@ async def run(site: Site) -> None:
 
 @dataclass
 class _Bridge:
+    site: Site
     bench: Workbench
     survey: Survey
     _served: dict[str, tuple[Workflow, asyncio.Task[None]]] = field(default_factory=dict)
 
     async def work(self) -> None:
-        answers = Answers(self.bench.connection, self.bench.airflow)
+        connection, airflow = self.bench.connection, self.bench.airflow
+        answers = Answers(connection, airflow)
+        nats = LiveNats(connection, self.site.settings.retention)
         try:
-            async with asyncio.TaskGroup() as both:
+            async with asyncio.TaskGroup() as parts:
                 answers.workflows = await asyncio.to_thread(self.survey.look)
-                both.create_task(Ended(answers).follow())
-                both.create_task(self._keep(answers))
-                both.create_task(self._watch())
+                parts.create_task(Ended(answers).follow())
+                parts.create_task(self._keep(answers))
+                parts.create_task(Keeping(self.site, airflow, nats, lambda: answers.workflows).work())
+                parts.create_task(self._watch())
         finally:
             await _cancelled(*(task for _, task in self._served.values()))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.errors import KaiAirflowError
+from kai_airflow.kube import Publishing
 from kai_airflow.messaging.address import NatsAddress
 from kai_airflow.messaging.streams import Retention
 
@@ -49,16 +50,36 @@ class Settings:
 
     retention: Retention = field(default_factory=Retention)
     max_queued_runs: int = QUEUED_RUNS
+    publishing: Publishing = field(default_factory=Publishing)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The Kubernetes cluster of Airflow's connection ``kubernetes_default``.
+
+    ``namespace``: where a workflow lives whose KRT names none. ``kubeconfig``: a file's path, or ``config`` what would
+    stand in it; without either it is the cluster that this runs in, or else that of KUBECONFIG.
+    """
+
+    namespace: str = "default"
+    kubeconfig: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    context: str | None = None
 
 
 @dataclass(frozen=True)
 class Site:
-    """All of it. ``folders`` hold the KRT files that Airflow makes DAGs of."""
+    """All of it. ``folders`` hold the KRT files that Airflow makes DAGs of.
+
+    ``services``: sections of app.yaml beside NATS, as the connection ``kai_services`` says, with their secrets.
+    """
 
     folders: tuple[Path, ...]
     nats: NatsAddress
     airflow: AirflowSite
     settings: Settings = field(default_factory=Settings)
+    cluster: Cluster = field(default_factory=Cluster)
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> str:
         """For another process, secrets included."""
@@ -67,6 +88,8 @@ class Site:
             "nats": self.nats.as_json(),
             "airflow": asdict(self.airflow),
             "settings": asdict(self.settings),
+            "cluster": asdict(self.cluster),
+            "services": dict(self.services),
         }
         return json.dumps(said)
 
@@ -74,12 +97,18 @@ class Site:
     def from_json(cls, text: str | bytes) -> Site:
         """Read it back."""
         said: dict[str, Any] = json.loads(text)
-        settings = said["settings"]
+        settings: dict[str, Any] = said["settings"]
         return cls(
             folders=tuple(map(Path, said["folders"])),
             nats=NatsAddress.from_json(said["nats"]),
             airflow=AirflowSite(**said["airflow"]),
-            settings=Settings(**{**settings, "retention": Retention(**settings["retention"])}),
+            settings=Settings(
+                retention=Retention(**settings.pop("retention")),
+                publishing=Publishing(**settings.pop("publishing")),
+                **settings,
+            ),
+            cluster=Cluster(**said["cluster"]),
+            services=said["services"],
         )
 
 

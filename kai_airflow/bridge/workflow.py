@@ -11,6 +11,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from kai_airflow.bridge.gate import Gate
 from kai_airflow.bridge.intake import ACK_WAIT, Intake, Source
+from kai_airflow.bridge.live_nats import keep_inputs
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.errors import NoConsumerError, StreamGoneError, translated
 from kai_airflow.messaging.streams import (
@@ -68,7 +69,7 @@ async def serve(bench: Workbench, workflow: Workflow) -> None:
 async def _serve(bench: Workbench, workflow: Workflow) -> None:
     moment = await prepare(bench, workflow)
     if workflow.mode != "batch":
-        await asyncio.Event().wait()
+        await keep_inputs(bench.connection, workflow)
     gate = Gate(bench.airflow, workflow.dag_id, bench.settings.max_queued_runs)
     sources = [await _source(bench.connection, workflow.live_stream, moment, t) for t in workflow.triggers]
     sources += await _of_other_versions(bench.connection, workflow)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     *("up", "down", "logs", "demo", "init", "run", "validate", "compile", "diff", "schema"),
+    *("start", "stop", "publish", "unpublish", "status"),
     *("bridge", "send", "deadletters", "replay", "audit", "prune", "sweep"),
 )
 FOUND_WRONG = 1  # what was looked at is wrong, or ended wrongly
@@ -35,6 +36,10 @@ examples:
   kai-airflow compile dags/p/krt.yaml     what this file becomes in Airflow, NATS and Kubernetes
   kai-airflow diff OLD NEW                what would change if the file NEW took the place of OLD
   kai-airflow schema > krt.schema.json    for editors, to check a krt.yaml while you write it
+  kai-airflow start p                     unpause its DAGs, and wait for its long-lived processes
+  kai-airflow stop p                      the reverse
+  kai-airflow publish p                   make its triggers reachable, and print their URLs (`unpublish`: the reverse)
+  kai-airflow status                      what all products are doing, with the cause where one can't
   kai-airflow bridge                      messages on NATS start runs, and replies go back (`up` runs one)
   kai-airflow send p.w '{"n": 1}' --wait  a request as a trigger sends it, and what comes back
   kai-airflow deadletters list            messages that could become no run, and why

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from kai_airflow.bridge.site import Site
@@ -40,28 +40,40 @@ async def workflow(site: Site, dag_id: str) -> Workflow:
 
 def chosen(among: Known, dag_id: str, site: Site) -> Workflow:
     """The one that is named. Raises KaiAirflowError, with those that there are, the most alike first."""
+    if dag_id in among.workflows:
+        return among.workflows[dag_id]
+    raise _none("DAG", dag_id, among.workflows, among.broken, site)
+
+
+def of_product(among: Known, product: str, site: Site) -> list[Workflow]:
+    """The workflows of a product, of all its versions. Raises KaiAirflowError, with the products that there are."""
+    found = [workflow for workflow in among.workflows.values() if workflow.product == product]
+    if not found:
+        products = {workflow.product for workflow in among.workflows.values()}
+        raise _none("product", product, products, among.broken, site)
+    return found
+
+
+def _none(kind: str, name: str, there: Collection[str], broken: Sequence[Path], site: Site) -> KaiAirflowError:
     from kai_airflow.krt.wording import listed, quoted
 
-    found = among.workflows
-    if dag_id in found:
-        return found[dag_id]
-    if among.broken:
-        raise KaiAirflowError(
-            f"no DAG {quoted(dag_id)}, but there are KRT files with errors. "
-            f"Remedy: kai-airflow validate {' '.join(map(str, among.broken))}"
+    if broken:
+        return KaiAirflowError(
+            f"no {kind} {quoted(name)}, but there are KRT files with errors. "
+            f"Remedy: kai-airflow validate {' '.join(map(str, broken))}"
         )
     folders = listed([str(folder) for folder in site.folders], "and")
-    if not found:
-        raise KaiAirflowError(
-            f"no DAG {quoted(dag_id)}: there is no KRT file below {folders}. Remedy: name their folder with --dags."
+    if not there:
+        return KaiAirflowError(
+            f"no {kind} {quoted(name)}: there is no KRT file below {folders}. Remedy: name their folder with --dags."
         )
-    raise KaiAirflowError(
-        f"no DAG {quoted(dag_id)} of a KRT below {folders}. Remedy: Use {listed(_alike(dag_id, found))}."
+    return KaiAirflowError(
+        f"no {kind} {quoted(name)} of a KRT below {folders}. Remedy: Use {listed(_alike(name, there))}."
     )
 
 
-def _alike(word: str, dag_ids: Iterable[str]) -> list[str]:
-    return sorted(dag_ids, key=lambda one: (-difflib.SequenceMatcher(None, word, one).ratio(), one))
+def _alike(word: str, names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda one: (-difflib.SequenceMatcher(None, word, one).ratio(), one))
 
 
 def require_batch(found: Workflow, what: str) -> None:

@@ -10,7 +10,10 @@ from airflow.sdk import DAG, Param, TriggerRule
 from kai_airflow.dag import docs
 from kai_airflow.krt import shown
 from kai_airflow.operators.intake import IntakeOperator
+from kai_airflow.operators.live_process import LiveProcessOperator
+from kai_airflow.operators.live_trigger import LiveTriggerOperator
 from kai_airflow.operators.process import ProcessOperator
+from kai_airflow.plan import upstreams
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -27,12 +30,9 @@ def build(workflow: Workflow) -> DAG:
     """The DAG of a workflow. The same workflow gives the same DAG, to the byte of its serialized form."""
     dag = _dag(workflow)
     tasks = {process.name: _task(dag, workflow, process) for process in workflow.processes}
-    before: set[str] = set()
-    for process in workflow.processes:
-        # Where processes stream in a circle, Airflow is shown all of it but the edges that lead back.
-        for upstream in before.intersection(process.upstream):
-            tasks[process.name].set_upstream(tasks[upstream])
-        before.add(process.name)
+    # Where processes stream in a circle, Airflow is shown all of it but the edges that close it.
+    for name, upstream in upstreams(workflow.processes).items():
+        tasks[name].set_upstream([tasks[one] for one in upstream])
     # Not before: Airflow copies a DAG's params into each of its tasks, and checks each copy against its schema.
     dag.params.update(_params(workflow))
     return dag
@@ -97,8 +97,11 @@ def _task(dag: DAG, workflow: Workflow, process: Process) -> BaseOperator:
     times = ((name, getattr(process, name)) for name in _TIMES)
     arguments |= {name: timedelta(seconds=seconds) for name, seconds in times if seconds is not None}
     if process.type == "trigger":
-        return IntakeOperator(**arguments)
+        return (IntakeOperator if workflow.mode == "batch" else LiveTriggerOperator)(**arguments)
+    # A fan-in runs when no upstream failed and at least one gave it a message.
+    arguments["trigger_rule"] = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+    if workflow.mode == "stream":
+        return LiveProcessOperator(**arguments)
     if process.deferrable is not None:
         arguments["deferrable"] = process.deferrable
-    # A fan-in runs when no upstream failed and at least one gave it a message.
-    return ProcessOperator(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, **arguments)
+    return ProcessOperator(**arguments)

@@ -1,6 +1,7 @@
 """From the plan to Kubernetes objects. Pure."""
 
 from kai_airflow.kube.app_config import Wiring, app_config
+from kai_airflow.kube.live import Published, Publishing
 from kai_airflow.kube.objects import (
     CONTAINER,
     TRY_LABEL,
@@ -19,6 +20,8 @@ __all__ = [
     "TRY_LABEL",
     "PodName",
     "PodReference",
+    "Published",
+    "Publishing",
     "TaskName",
     "Wiring",
     "app_config",

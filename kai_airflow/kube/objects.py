@@ -23,7 +23,7 @@ TRY_LABEL = "kai-airflow/try"
 _ANNOTATION = "kai-airflow/"
 GRACE_PERIOD_SECONDS = 10
 
-_DEFAULTS = {"spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS}}
+DEFAULTS = {"spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS}}
 _GPU = "nvidia.com/gpu"
 _GPU_NODE = "konstellation.io/gpu"
 
@@ -88,12 +88,12 @@ def pod(workflow: Workflow, process: Process, try_id: str) -> Manifest:
     metadata = {"name": name, "labels": {**labels(workflow, process), TRY_LABEL: try_id}}
     spec = {
         "restartPolicy": "Never",
-        "nodeSelector": _node_selector(process),
-        "tolerations": _tolerations(process),
-        "volumes": [{"name": "config", "secret": {"secretName": name}}],
-        "containers": [_container(process, name)],
+        "nodeSelector": node_selector(process),
+        "tolerations": tolerations(process),
+        "volumes": volumes(name),
+        "containers": [container(process, _requests(name))],
     }
-    template = merged(_DEFAULTS, process.pod)
+    template = merged(DEFAULTS, process.pod)
     return merged(template, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 
 
@@ -108,7 +108,7 @@ def secret(process: str, try_id: str, owner: PodReference, config: Mapping[str, 
             "labels": {TRY_LABEL: try_id},
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid}],
         },
-        "stringData": {CONFIG_FILE: _yaml(config), **({} if requests is None else {REQUESTS: requests})},
+        "stringData": {CONFIG_FILE: yaml_text(config), **({} if requests is None else {REQUESTS: requests})},
     }
 
 
@@ -130,12 +130,18 @@ class _Quoting(yaml.SafeDumper):
 _Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
-def _yaml(config: Mapping[str, Any]) -> str:
+def yaml_text(config: Mapping[str, Any]) -> str:
+    """An app.yaml that both SDKs read alike."""
     return yaml.dump(dict(config), Dumper=_Quoting, allow_unicode=True, sort_keys=False)
 
 
-def _container(process: Process, secret_name: str) -> Manifest:
-    requests = {"name": secret_name, "key": REQUESTS, "optional": True}
+def volumes(secret_name: str) -> list[Manifest]:
+    """The one volume of a process's pod: the Secret that holds its app.yaml."""
+    return [{"name": "config", "secret": {"secretName": secret_name}}]
+
+
+def container(process: Process, *env: Manifest) -> Manifest:
+    """The container of a process, with further variables."""
     return {
         "name": CONTAINER,
         "image": process.image,
@@ -144,11 +150,18 @@ def _container(process: Process, secret_name: str) -> Manifest:
             {"name": "KAI_APP_CONFIG_PATH", "value": CONFIG_FOLDER},
             # What a Python process prints would wait in its buffer for the end of the process, which isn't waited for.
             {"name": "PYTHONUNBUFFERED", "value": "1"},
-            {"name": REQUESTS, "valueFrom": {"secretKeyRef": requests}},
+            *env,
         ],
         "envFrom": [{"secretRef": {"name": name}} for name in process.secrets],
         "resources": _resources(process.resources, gpu=process.gpu),
         "volumeMounts": [{"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True}],
+    }
+
+
+def _requests(secret_name: str) -> Manifest:
+    return {
+        "name": REQUESTS,
+        "valueFrom": {"secretKeyRef": {"name": secret_name, "key": REQUESTS, "optional": True}},
     }
 
 
@@ -160,11 +173,13 @@ def _resources(resources: Resources, *, gpu: bool) -> Manifest:
     }
 
 
-def _node_selector(process: Process) -> dict[str, str]:
+def node_selector(process: Process) -> dict[str, str]:
+    """The nodes that it may run on."""
     return {**({_GPU_NODE: "true"} if process.gpu else {}), **process.node_selectors}
 
 
-def _tolerations(process: Process) -> list[Manifest]:
+def tolerations(process: Process) -> list[Manifest]:
+    """The taints that it bears."""
     if not process.gpu:
         return []
     return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in (_GPU_NODE, _GPU)]

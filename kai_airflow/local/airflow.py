@@ -78,6 +78,7 @@ class Addresses:
     postgres: int
     nats: int
     kubernetes: int
+    ingress: int
 
 
 def environment(basis: Mapping[str, str], home: Home, secrets: Secrets, addresses: Addresses) -> dict[str, str]:

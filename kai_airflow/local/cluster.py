@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
@@ -20,15 +21,25 @@ NAME = "kubernetes"
 IMAGES = "images.yaml"  # in the dags folder: the command for each image
 
 
-def part(folder: Path, port: int, images: Path, environment: Mapping[str, str], rank: int) -> Part:
-    """The local Kubernetes API in ``folder``, on ``port``; it writes a kubeconfig there once it serves.
+@dataclass(frozen=True)
+class Doors:
+    """The ports of the API and of its Ingresses.
 
-    Port and token are the part's, not each start's: who has loaded the kubeconfig reaches it after a restart, too.
+    They are the part's, not each start's, as is its token: who has loaded the kubeconfig, or was given an address of
+    an Ingress, reaches it after a restart, too.
     """
+
+    api: int
+    ingress: int
+
+
+def part(folder: Path, doors: Doors, images: Path, environment: Mapping[str, str], rank: int) -> Part:
+    """The local Kubernetes API in ``folder``; it writes a kubeconfig there once it serves."""
     token = folder / "token"
     write_private(token, secrets.token_urlsafe(32))
-    options = ("--home", str(folder), "--images", str(images), "--port", str(port), "--token-file", str(token))
-    command = (sys.executable, "-P", "-m", "kai_airflow.local.kubernetes", *options)
+    files = ("--home", str(folder), "--images", str(images), "--token-file", str(token))
+    ports = ("--port", str(doors.api), "--ingress-port", str(doors.ingress))
+    command = (sys.executable, "-P", "-m", "kai_airflow.local.kubernetes", *files, *ports)
     return Part(NAME, command, environment, rank)
 
 

@@ -98,13 +98,15 @@ async def rehearse(job: Job, scratch: Scratch, images: Path, progress: Progress,
     """
     home, ear = Home(scratch.path), _Ear(audience)
     home.make()
-    nats_port, kubernetes_port = ports.free(2)
+    nats_port, *doors = ports.free(3)
     async with (
         Supervisor(home.logs, keep=(scratch.lock,)) as supervisor,
         Keeper(supervisor, progress) as keeper,  # never settled: a part that ends, ends the run
     ):
         password = secrets.token_hex(16)
-        stage = _Stage(supervisor, keeper, home, nats_port, kubernetes_port, password, basis(os.environ), progress)
+        stage = _Stage(
+            supervisor, keeper, home, nats_port, cluster.Doors(*doors), password, basis(os.environ), progress
+        )
         await first(stage.run(job, images, ear), keeper.death())
         return await _result(ear.last, job.exits, stage.nats_url)
 
@@ -155,7 +157,7 @@ class _Stage:
     keeper: Keeper
     home: Home
     nats: int
-    kubernetes: int
+    kubernetes: cluster.Doors
     password: str
     basis: Mapping[str, str]
     progress: Progress

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.site import AirflowSite, Site
+from kai_airflow.bridge.site import AirflowSite, Cluster, Site
 from kai_airflow.local import airflow, bridge, cluster, nats, postgres, sweeper
 from kai_airflow.local.home import write_private
 from kai_airflow.local.keeper import Service, at_once
@@ -56,6 +56,7 @@ class Start:
             folders=(self.addresses.dags,),
             nats=NatsAddress(nats.url(self.addresses.nats, self.secrets.nats)),
             airflow=AirflowSite(airflow.ui(self.addresses.ui), airflow.USER, self.secrets.admin),
+            cluster=Cluster(kubeconfig=str(self.home.kubeconfig)),
         )
 
     async def _bridge(self) -> None:
@@ -77,7 +78,8 @@ class Start:
     async def _kubernetes(self) -> None:
         images = self.addresses.dags / cluster.IMAGES
         self.home.kubeconfig.unlink(missing_ok=True)  # of a stack that was killed
-        part = cluster.part(self.home.kubernetes, self.addresses.kubernetes, images, self.basis, KUBERNETES)
+        doors = cluster.Doors(self.addresses.kubernetes, self.addresses.ingress)
+        part = cluster.part(self.home.kubernetes, doors, images, self.basis, KUBERNETES)
         with reported(self.progress, cluster.NAME):
             await self._begin(Service(part, lambda _: cluster.answers(self.home.kubeconfig)))
 

@@ -8,6 +8,7 @@ MessagingError
 │   ├── StreamGoneError         a stream that was deleted and made anew
 │   └── NoConsumerError         a consumer that isn't there any more
 ├── SilentError             the server doesn't say any more that it has nothing for us
+├── MissedError             a request that a process could never get
 ├── BadMessageError         bytes that are not one of KAI's messages
 ├── MessageTooLargeError    a message beyond the limit even when gzipped
 ├── PayloadError            a value that a payload cannot carry unchanged
@@ -63,6 +64,17 @@ class StreamGoneError(JetStreamError):
         super().__init__(f"NATS: stream {stream} was deleted and made anew.")
 
 
+class KaiStreamError(JetStreamError):
+    """A live stream that KAI made, and may be working with."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"NATS: stream {stream} is KAI's: it is kept by interest. Here as well, its messages would be worked on "
+            "twice. Remedy: give the KRT another version, or stop this version in KAI, which removes the stream "
+            "(docs/from-kai.md)."
+        )
+
+
 class NoConsumerError(JetStreamError):
     """A consumer that isn't there any more: it was removed, or its stream was."""
 
@@ -75,6 +87,16 @@ class SilentError(MessagingError):
 
     def __init__(self, stream: str, seconds: float) -> None:
         super().__init__(f"NATS: nothing was heard of stream {stream} for {seconds:g} s, though the connection stands.")
+
+
+class MissedError(MessagingError):
+    """A request that was published before its consumer was made, which delivers what is new alone."""
+
+    def __init__(self, stream: str, consumer: str, sequence: int) -> None:
+        super().__init__(
+            f"NATS: consumer {consumer} was made after message {sequence} of stream {stream}, so its process never "
+            "gets it. Remedy: clear this run from its trigger on; the request is sent again."
+        )
 
 
 class BadMessageError(MessagingError):

@@ -46,12 +46,13 @@ async def published(connection: Connection, of: Try, after: int = 0) -> list[Out
     found = []
     with translated(f"read what {of.process!r} published"):
         async for message in messages(connection, of.stream, of.outputs, after):
-            output = _output(message.seq or 0, of.channel(message.subject or ""), message.data or b"")
+            output = output_of(message.seq or 0, of.channel(message.subject or ""), message.data or b"")
             found.append(replace(output, passed_on=SOURCE in (message.headers or {})))
     return found
 
 
-def _output(sequence: int, channel: str, data: bytes) -> Output:
+def output_of(sequence: int, channel: str, data: bytes) -> Output:
+    """A message that was published on this channel, as its bytes say."""
     try:
         message = codec.decode(data)
     except BadMessageError as error:

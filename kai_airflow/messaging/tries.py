@@ -64,7 +64,8 @@ class Manifest:
     """What a task leaves in Airflow: where its good outputs are, and how its requests ended. Never a payload.
 
     ``channels`` gives for each channel ("" is the bare subject) the sequences in the run stream, by the try that
-    published them: what an earlier try did well is kept.
+    published them: what an earlier try did well is kept. ``latency``: of a long-lived process, the seconds between the
+    publication of what it got and of its last output, by the stream's clock.
     """
 
     stream: Stream
@@ -73,6 +74,7 @@ class Manifest:
     good: int
     bad: int
     channels: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    latency: float | None = None
 
     @property
     def sequences(self) -> list[int]:
@@ -88,7 +90,8 @@ class Manifest:
             }
             for name, tries in sorted(self.channels.items())
         }
-        return {**asdict(self), "channels": channels}
+        known = {name: value for name, value in asdict(self).items() if name != "latency" or value is not None}
+        return {**known, "channels": channels}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook, KubernetesHook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -28,12 +29,14 @@ __all__ = [
     "ConnectionWrongError",
     "Services",
     "kubernetes_configured",
+    "kubernetes_extra",
     "kubernetes_hook",
     "kubernetes_pods",
     "nats_address",
     "services",
 ]
 
+KUBERNETES_CONN_ID = "kubernetes_default"
 NATS_CONN_ID = DEFAULT_CONN_ID
 SERVICES_CONN_ID = "kai_services"
 
@@ -71,6 +74,21 @@ def kubernetes_hook(conn_id: str | None) -> AsyncKubernetesHook:
     return AsyncKubernetesHook(
         conn_id=conn_id, in_cluster=stock.is_in_cluster or None, connection_extras=stock.conn_extras
     )
+
+
+def kubernetes_extra() -> Mapping[str, Any]:
+    """The extra of the connection ``kubernetes_default``, ``kube_config`` in it as a map; empty where there is none.
+
+    :raises ConnectionWrongError: its kube_config is no kubeconfig
+    """
+    extra = dict(KubernetesHook(KUBERNETES_CONN_ID).conn_extras)
+    try:
+        config = yaml.safe_load(extra["kube_config"]) if isinstance(extra.get("kube_config"), str) else {}
+    except yaml.YAMLError as error:
+        raise ConnectionWrongError(KUBERNETES_CONN_ID, "kube_config of its extra is neither JSON nor YAML") from error
+    if not isinstance(config or {}, dict):
+        raise ConnectionWrongError(KUBERNETES_CONN_ID, "kube_config of its extra is no map")
+    return {**extra, **({"kube_config": config} if config else {})}
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from kai_airflow.messaging.origin import Origin, is_origin
 from kai_airflow.messaging.streams import ensure_run_stream
 from kai_airflow.messaging.tries import Manifest, Try
 from kai_airflow.operators.connections import nats_address
+from kai_airflow.operators.links import MessagesLink
 from kai_airflow.operators.requests import ConfError, RunFacts, Trigger, request_of
 from kai_airflow.operators.settings import retention
 from kai_airflow.operators.xcoms import push_manifest
@@ -42,6 +43,7 @@ class IntakeOperator(BaseOperator):
 
     # What a KRT or a message says is data: nothing here is ever rendered as a template.
     template_fields = ()
+    operator_extra_links = (MessagesLink(),)
     ui_color = "#e8f7e4"
 
     def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:
@@ -51,7 +53,6 @@ class IntakeOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Publish, and leave the manifest; skip where the run's request is another trigger's."""
-        self._refuse_streaming()
         of = Try(self.workflow.run_stream, str(context["ti"].id), self.process.name)
         conf = context["dag_run"].conf or {}
         channels = self._hand_over(of, conf) if is_origin(conf) else self._take(context, of)
@@ -59,7 +60,7 @@ class IntakeOperator(BaseOperator):
 
     def _take(self, context: Context, of: Try) -> dict[str, list[int]]:
         """The one request that the conf holds, or the schedule makes."""
-        request = self._request(context)
+        request = requested(context, self.workflow)
         self._require_own(request.trigger)
         sequence = self._published(of, request)
         self.log.info("request %s is message %d of %s", request.request_id, sequence, of.stream)
@@ -94,31 +95,6 @@ class IntakeOperator(BaseOperator):
         if trigger != self.process.name:
             raise AirflowSkipException(f"this run's request is for the trigger {trigger!r}")
 
-    def _refuse_streaming(self) -> None:
-        if self.workflow.mode == "stream":
-            raise AirflowFailException(
-                f"workflow {self.workflow.name!r} streams: its processes are long-lived, which this version can't run. "
-                "Remedy: to run them as tasks instead, set x-airflow: {mode: batch} in the workflow."
-            )
-
-    def _request(self, context: Context) -> Request:
-        run = context["dag_run"]
-        facts = RunFacts(
-            dag_id=run.dag_id,
-            run_id=run.run_id,
-            scheduled=run.run_type in _SCHEDULED,
-            data_interval_start=run.data_interval_start,
-            data_interval_end=run.data_interval_end,
-            logical_date=run.logical_date,
-        )
-        keeper = self.workflow.keeper
-        triggers = [Trigger(p.name, p.config, keeps_time=p.name == keeper) for p in self.workflow.triggers]
-        try:
-            return request_of(facts, run.conf or {}, triggers)
-        except ConfError as error:
-            # The same conf would fail the same way: no retry.
-            raise AirflowFailException(str(error)) from error
-
     def _published(self, of: Try, request: Request) -> int:
         try:
             return asyncio.run(self._publish(nats_address(), of, request))
@@ -132,6 +108,27 @@ class IntakeOperator(BaseOperator):
         async with connect(address, name=f"kai-airflow {self.dag_id} {self.task_id}") as connection:
             await ensure_run_stream(connection.js, of.stream, retention())
             return await publish_first(connection, of, message)
+
+
+def requested(context: Context, workflow: Workflow) -> Request:
+    """The one request that a run's conf holds, or its schedule makes.
+
+    :raises AirflowFailException: the conf asks for what can't be done; the next try would find the same
+    """
+    run = context["dag_run"]
+    facts = RunFacts(
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        scheduled=run.run_type in _SCHEDULED,
+        data_interval_start=run.data_interval_start,
+        data_interval_end=run.data_interval_end,
+        logical_date=run.logical_date,
+    )
+    triggers = [Trigger(p.name, p.config, keeps_time=p.name == workflow.keeper) for p in workflow.triggers]
+    try:
+        return request_of(facts, run.conf or {}, triggers)
+    except ConfError as error:
+        raise AirflowFailException(str(error)) from error
 
 
 def _manifest(of: Try, channels: Mapping[str, Sequence[int]]) -> Manifest:

@@ -118,6 +118,19 @@ class Pods:
         except PodGoneError:
             return None
 
+    async def labelled(self, namespace: str, selector: str) -> list[PodState]:
+        """The states of the pods with these labels, as they are now.
+
+        :raises KubeError: the API refuses, or is out of reach
+        """
+        try:
+            found = await self._api.list_namespaced_pod(
+                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
+            )
+        except (ApiException, aiohttp.ClientError, TimeoutError) as error:
+            raise KubeError(f"Kubernetes: cannot list pods of {namespace}: {_said(error)}") from error
+        return [state_of(pod.status) for pod in found.items]
+
     async def delete(self, pod: PodName) -> None:
         """Ask for the pod's end, without waiting for it."""
 

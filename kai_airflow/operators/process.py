@@ -37,6 +37,7 @@ from kai_airflow.operators.connections import (
 )
 from kai_airflow.operators.deferred import WaitForPods
 from kai_airflow.operators.interruptible import TerminatedError
+from kai_airflow.operators.links import MessagesLink
 from kai_airflow.operators.memory import Memory
 from kai_airflow.operators.secrets import mask_secrets
 from kai_airflow.operators.xcoms import pull_manifests, push_manifest
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.messaging.address import NatsAddress
     from kai_airflow.messaging.connection import Connection
+    from kai_airflow.messaging.outputs import Complaint
     from kai_airflow.messaging.tries import Source, Try
     from kai_airflow.operators.attempt import Verdict
     from kai_airflow.operators.connections import Services
@@ -85,6 +87,7 @@ class ProcessOperator(KubernetesPodOperator):
 
     # What a KRT or a message says is data: nothing here is ever rendered as a template.
     template_fields = ()
+    operator_extra_links = (MessagesLink(),)
 
     def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:
         super().__init__(
@@ -275,12 +278,15 @@ def _own_url() -> str:
 def _raise_what_went_wrong(process: Process, verdict: Verdict) -> None:
     for error in verdict.errors:
         raise error if len(verdict.errors) == 1 else _several(verdict.errors) from error
-    complaints = verdict.complaints
-    if complaints:
-        quoted = [f"request {c.request_id}: {c.text}" for c in complaints[:_QUOTED_COMPLAINTS]]
-        more = [f"and {len(complaints) - _QUOTED_COMPLAINTS} more"] if len(complaints) > _QUOTED_COMPLAINTS else []
-        said = f"{process.name} answered with {len(complaints)} ERROR message(s):"
-        raise AirflowException("\n  ".join([said, *quoted, *more]))
+    if verdict.complaints:
+        raise AirflowException(complained(process, verdict.complaints))
+
+
+def complained(process: Process, complaints: Sequence[Complaint]) -> str:
+    """What a process's ERROR messages say, not more than a log can take."""
+    quoted = [f"request {c.request_id}: {c.text}" for c in complaints[:_QUOTED_COMPLAINTS]]
+    more = [f"and {len(complaints) - _QUOTED_COMPLAINTS} more"] if len(complaints) > _QUOTED_COMPLAINTS else []
+    return "\n  ".join([f"{process.name} answered with {len(complaints)} ERROR message(s):", *quoted, *more])
 
 
 def _several(errors: Sequence[KaiAirflowError]) -> KaiAirflowError:

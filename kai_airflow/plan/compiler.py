@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import ZoneInfo
 
 from kai_airflow import krt
 from kai_airflow.plan import model, names
+from kai_airflow.plan.graph import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     Deployments: TypeAlias = Mapping[tuple[str, str], names.Deployment]
 
@@ -64,7 +64,7 @@ def _workflow(
         config=workflow.config,
         live_stream=names.live_stream(product.name, product.version, workflow.name),
         run_stream=names.run_stream(product.name, workflow.name),
-        processes=tuple(_in_order(processes)),
+        processes=tuple(in_order(processes)),
     )
 
 
@@ -160,23 +160,3 @@ def _buckets(product: str, version: str, workflow: str, process: str) -> model.B
         workflow=names.workflow_bucket(product, version, workflow),
         process=names.process_bucket(product, version, workflow, process),
     )
-
-
-def _in_order(processes: Iterable[model.Process]) -> list[model.Process]:
-    """Topological order, the KRT's own where the graph leaves a choice; the KRT's whole where there is a cycle.
-
-    Cycles only reach this point in workflows that stream: the language refuses them in batch mode.
-    """
-    by_name = {process.name: process for process in processes}
-    sorter = TopologicalSorter({name: process.upstream for name, process in by_name.items()})
-    try:
-        sorter.prepare()
-    except CycleError:
-        return list(by_name.values())
-    rank = {name: position for position, name in enumerate(by_name)}
-    order: list[model.Process] = []
-    while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=rank.__getitem__)
-        order += [by_name[name] for name in ready]
-        sorter.done(*ready)
-    return order

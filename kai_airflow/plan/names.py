@@ -66,6 +66,21 @@ def label(value: str) -> str:
     return shortened(value, LONGEST_LABEL)
 
 
+def ingress(product: str) -> str:
+    """The Ingress of a product; no Deployment is named so, since those hold a version."""
+    return product.replace(".", "-")
+
+
+def published_host(name: str, domain: str) -> str:
+    """The host below a domain that a product's HTTP triggers share, or that one gRPC trigger has."""
+    return f"{name.replace('.', '-')}.{domain}"
+
+
+def published_path(workflow: str, process: str) -> str:
+    """Where an HTTP trigger is reached on its product's host."""
+    return f"/{workflow}-{process}"
+
+
 def live_stream(product: str, version: str, workflow: str) -> Stream:
     """KAI's stream of a workflow, where its long-lived processes meet."""
     return Stream(shortened(f"{product}_{underscored(version)}_{workflow}", LONGEST_STREAM))

@@ -88,10 +88,12 @@ class StubDag:
     is_paused: bool = False
     is_stale: bool = False
     has_import_errors: bool = False
+    tags: tuple[str, ...] = ("kai", "product:shop")
 
     def as_json(self, dag_id: str) -> dict[str, Any]:
         nothing: dict[str, Any] = dict.fromkeys(DAG_FIELDS)
-        return {**nothing, "dag_id": dag_id, "dag_display_name": dag_id, "tags": [], "owners": [], **vars(self)}
+        tags = [{"name": tag, "dag_id": dag_id, "dag_display_name": dag_id} for tag in self.tags]
+        return {**nothing, "dag_id": dag_id, "dag_display_name": dag_id, "owners": [], **vars(self), "tags": tags}
 
 
 DAG_FIELDS = (
@@ -176,6 +178,7 @@ class AirflowStub:
         app.add_routes(
             [
                 web.post("/auth/token", self._log_in),
+                web.get("/api/v2/dags", self._dags),
                 web.get(api, self._dag),
                 web.get(f"{api}/dagRuns", self._list),
                 web.post(f"{api}/dagRuns", self._start),
@@ -235,6 +238,17 @@ class AirflowStub:
         if dag is None:
             return _said(404, f"Dag with id {dag_id} was not found")
         return web.json_response(dag.as_json(dag_id))
+
+    async def _dags(self, request: web.Request) -> web.Response:
+        asked = request.query
+        found = {dag_id: dag for dag_id, dag in sorted(self.dags.items()) if set(asked.getall("tags")) & set(dag.tags)}
+        if asked.get("exclude_stale", "true") == "true":
+            found = {dag_id: dag for dag_id, dag in found.items() if not dag.is_stale}
+        if "paused" in asked:
+            found = {dag_id: dag for dag_id, dag in found.items() if dag.is_paused == (asked["paused"] == "true")}
+        offset, limit = int(asked.get("offset", 0)), min(int(asked.get("limit", 50)), PAGE)
+        page = [dag.as_json(dag_id) for dag_id, dag in list(found.items())[offset : offset + limit]]
+        return web.json_response({"dags": page, "total_entries": len(found)})
 
     async def _start(self, request: web.Request) -> web.Response:
         dag_id, body = request.match_info["dag_id"], await request.json()

@@ -216,3 +216,23 @@ def test_the_stub_answers_with_the_fields_of_airflow() -> None:
     assert set(StubRun(1, DAG, "kai__1", {}, None).as_json()) == set(DAGRunResponse.model_fields)
     assert set(DAG_FIELDS) == set(DAGResponse.model_fields)
     assert set(StubDag().as_json(DAG)) == set(DAG_FIELDS)
+
+
+async def test_unpaused_dags_of_a_tag_are_told_page_by_page_and_whether_they_are_stale(
+    stub: AirflowStub, airflow: Airflow
+) -> None:
+    stub.dags = {f"shop.w{number:03}": StubDag() for number in range(230)}
+    stub.dags |= {"shop.paused": StubDag(is_paused=True), "shop.stale": StubDag(is_stale=True)}
+    stub.dags["other"] = StubDag(tags=("mine",))
+    found = await airflow.unpaused("kai")
+    assert len(found) == 231
+    assert (found["shop.w229"], found["shop.stale"]) == (True, False)
+    assert stub.asked.count(("GET", "/api/v2/dags")) == 3
+
+
+async def test_whether_there_are_dags_of_a_tag(stub: AirflowStub, airflow: Airflow) -> None:
+    stub.dag.is_paused = True
+    assert await airflow.has_dags("product:shop")
+    assert not await airflow.has_dags("product:other")
+    stub.dag.is_stale = True
+    assert not await airflow.has_dags("product:shop")

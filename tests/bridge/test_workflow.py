@@ -66,7 +66,7 @@ async def test_all_that_a_workflow_needs_is_made_and_making_it_again_changes_not
         assert (await connection.js.stream_info(stream)).config.max_age == 3600
 
 
-async def test_a_workflow_that_streams_gets_no_consumers_and_no_runs(
+async def test_triggers_of_a_workflow_that_streams_start_no_runs(
     connection: Connection, airflow: Airflow, stub: AirflowStub
 ) -> None:
     streaming = replace(WORKFLOW, mode="stream")

@@ -16,7 +16,7 @@ from kai_airflow.local.home import Home, Secrets
 
 HOME = Home(Path("/home/of/stack"))
 SECRETS = Secrets(nats="nats-pw", postgres="pg-pw", admin="ui-pw", api="api-key", jwt="jwt-key", fernet="fernet-key")
-ADDRESSES = Addresses(Path("/dags"), ui=8081, postgres=5001, nats=4001, kubernetes=6001)
+ADDRESSES = Addresses(Path("/dags"), ui=8081, postgres=5001, nats=4001, kubernetes=6001, ingress=7001)
 
 
 @pytest.fixture(scope="module")

@@ -22,17 +22,17 @@ def base(home: Path) -> dict[str, str]:
     return {"PATH": os.pathsep.join(search), "HOME": str(home), "LANG": here.get("LANG", "C.UTF-8"), **zone}
 
 
-def variables(container: Container, pod: Object, secret_of: SecretOf) -> dict[str, str]:
-    """The variables that the container asks for; later ones win.
+def variables(container: Container, pod: Object, secret_of: SecretOf, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the container asks for; later ones win, and the `given` ones over all.
 
     Raises NotReadyError (CreateContainerConfigError) while a Secret or a key is missing.
     """
-    found = dict(_whole_secrets(container, secret_of))
+    found = {**dict(_whole_secrets(container, secret_of)), **given}
     for env in container.env:
         value = _value(env, found, pod, secret_of)
         if value is not None:
             found[env.name] = value
-    return found
+    return {**found, **given}
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:

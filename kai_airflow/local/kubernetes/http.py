@@ -10,28 +10,21 @@ from typing import Any
 
 from aiohttp import web
 
-from kai_airflow.local.kubernetes import query, watch
+from kai_airflow.local.kubernetes import bodies, query, scale, watch
 from kai_airflow.local.kubernetes.api import Api
 from kai_airflow.local.kubernetes.errors import ApiError, Object, bad_request, not_implemented
 from kai_airflow.local.kubernetes.node import Node
 from kai_airflow.local.kubernetes.patch import patcher
-from kai_airflow.local.kubernetes.resources import PODS, RESOURCES, Resource
+from kai_airflow.local.kubernetes.resources import DEPLOYMENTS, PODS, RESOURCES, Resource
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-MAX_BODY = 3 << 20
-"""Bytes of a request's body, as a kube-apiserver's limit."""
-
-MAX_DEPTH = 64
-"""Levels of nesting in a body; the deepest part of a pod has about ten."""
 
 WATCH_TIMEOUT = 1800
 """Seconds of a watch that doesn't say how long, at most."""
 
 _HEALTH = ("/readyz", "/livez", "/healthz")
 _VERSIONS = ("/version", "/version/")  # the clients ask for the second
-_COLLECTION = "/api/v1/namespaces/{namespace}/{plural}"
-_SUBRESOURCES = "status|exec|attach|portforward|proxy|eviction|binding|resize|ephemeralcontainers"
+_SUBRESOURCES = "status|scale|exec|attach|portforward|proxy|eviction|binding|resize|ephemeralcontainers"
 _VERSION = {
     "major": "1",
     "minor": "36",
@@ -47,23 +40,33 @@ _VERSION = {
 
 def application(api: Api, node: Node, token: str) -> web.Application:
     """The server's application; every request but the health checks must carry the bearer token."""
-    app = web.Application(middlewares=[_statuses, _authenticated(token)], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_statuses, _authenticated(token)], client_max_size=bodies.MAX_BODY)
     handlers = Handlers(api, node)
     for path in _HEALTH:
         app.router.add_get(path, _healthy)
     for path in _VERSIONS:
         app.router.add_get(path, _version)
-    app.router.add_get("/api/v1/{plural}", handlers.list)
-    app.router.add_get(_COLLECTION, handlers.list)
-    app.router.add_post(_COLLECTION, handlers.create)
-    app.router.add_delete(_COLLECTION, handlers.delete_collection)
-    app.router.add_get(_COLLECTION + "/{name}", handlers.read)
-    app.router.add_put(_COLLECTION + "/{name}", handlers.replace)
-    app.router.add_patch(_COLLECTION + "/{name}", handlers.patch)
-    app.router.add_delete(_COLLECTION + "/{name}", handlers.delete)
     app.router.add_get("/api/v1/namespaces/{namespace}/pods/{name}/log", handlers.log)
-    app.router.add_route("*", f"{_COLLECTION}/{{name}}/{{subresource:{_SUBRESOURCES}}}", handlers.subresource)
+    scaled = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"
+    app.router.add_get(scaled, handlers.read_scale)
+    app.router.add_put(scaled, handlers.replace_scale)
+    app.router.add_patch(scaled, handlers.patch_scale)
+    for group in ("/api/{version}", "/apis/{group}/{version}"):
+        _add_verbs(app.router, group, handlers)
     return app
+
+
+def _add_verbs(router: web.UrlDispatcher, group: str, handlers: "Handlers") -> None:
+    collection = f"{group}/namespaces/{{namespace}}/{{plural}}"
+    router.add_get(f"{group}/{{plural}}", handlers.list)
+    router.add_get(collection, handlers.list)
+    router.add_post(collection, handlers.create)
+    router.add_delete(collection, handlers.delete_collection)
+    router.add_get(f"{collection}/{{name}}", handlers.read)
+    router.add_put(f"{collection}/{{name}}", handlers.replace)
+    router.add_patch(f"{collection}/{{name}}", handlers.patch)
+    router.add_delete(f"{collection}/{{name}}", handlers.delete)
+    router.add_route("*", f"{collection}/{{name}}/{{subresource:{_SUBRESOURCES}}}", handlers.subresource)
 
 
 class Handlers:
@@ -83,13 +86,14 @@ class Handlers:
             return _json(self._api.list(resource, view))
         timeout = query.integer(request.query, "timeoutSeconds") or WATCH_TIMEOUT
         bookmarks = query.boolean(request.query, "allowWatchBookmarks")
-        events = watch.events(self._api.store, view, resource.kind, since, min(timeout, WATCH_TIMEOUT), bookmarks)
+        events = watch.events(self._api.store, view, resource, since, min(timeout, WATCH_TIMEOUT), bookmarks)
         return await _stream(request, "application/json", (_line(event) async for event in events))
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """POST."""
-        body = await _body(request, "application/json")
-        return _json(self._api.create(_resource(request), request.match_info["namespace"], body), 201)
+        body = await bodies.read(request)
+        namespace = request.match_info["namespace"]
+        return _json(self._api.create(_resource(request), namespace, body, _manager(request)), 201)
 
     async def read(self, request: web.Request) -> web.StreamResponse:
         """GET."""
@@ -97,24 +101,32 @@ class Handlers:
 
     async def replace(self, request: web.Request) -> web.StreamResponse:
         """PUT."""
-        place, body = _place(request), await _body(request, "application/json")
-        return _json(self._api.replace(*place, body))
+        place, body = _place(request), await bodies.read(request)
+        return _json(self._api.replace(*place, body, _manager(request)))
 
     async def patch(self, request: web.Request) -> web.StreamResponse:
-        """PATCH."""
-        apply = patcher(request.content_type)
-        place, body = _place(request), await _body(request, request.content_type)
-        return _json(self._api.patch(*place, body, apply))
+        """PATCH: server-side apply, which may make the object, or a patch of one that is there."""
+        if request.content_type == bodies.APPLY:
+            return await self._apply(request)
+        change = patcher(request.content_type)
+        place, body = _place(request), await bodies.read(request, request.content_type)
+        return _json(self._api.patch(*place, body, change, _manager(request)))
+
+    async def _apply(self, request: web.Request) -> web.StreamResponse:
+        place, applier = _place(request), query.applier(request.query)
+        body = await bodies.read(request, bodies.APPLY)
+        known = self._api.exists(*place)
+        return _json(self._api.apply(*place, body, applier), 200 if known else 201)
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """DELETE: a pod answers with itself, marked; the rest with a Status, as in Kubernetes."""
-        place, body = _place(request), await _body(request, "application/json")
+        place, body = _place(request), await bodies.read(request)
         gone = self._api.delete(*place, query.DeleteOptions.of(request.query, body))
         return _json(gone if place[0] is PODS else _success(place[0], gone))
 
     async def delete_collection(self, request: web.Request) -> web.StreamResponse:
         """DELETE of what a list would show; answers with that list."""
-        resource, body = _resource(request), await _body(request, "application/json")
+        resource, body = _resource(request), await bodies.read(request)
         view = query.view(resource, request.match_info["namespace"], request.query)
         options = query.DeleteOptions.of(request.query, body)
         return _json(await self._api.delete_collection(resource, view, options))
@@ -124,9 +136,24 @@ class Handlers:
         wanted = query.LogQuery.parse(request.query)
         pod = self._api.read(PODS, request.match_info["namespace"], request.match_info["name"])
         container = _container(pod, request.query.get("container", ""))
-        _check_started(pod, container)
-        log = self._node.log(pod, container)
+        _check_started(pod, container, wanted)
+        log = self._node.log(pod, container, previous=wanted.previous)
         return await _stream(request, "text/plain", log.read(wanted)) if log else web.Response()
+
+    async def read_scale(self, request: web.Request) -> web.StreamResponse:
+        """GET of a Deployment's scale."""
+        return _json(scale.of(self._api.read(DEPLOYMENTS, *_names(request))))
+
+    async def replace_scale(self, request: web.Request) -> web.StreamResponse:
+        """PUT of a Deployment's scale."""
+        body = await bodies.read(request)
+        return _json(scale.replace(self._api, *_names(request), body, _manager(request)))
+
+    async def patch_scale(self, request: web.Request) -> web.StreamResponse:
+        """PATCH of a Deployment's scale."""
+        change, body = patcher(request.content_type), await bodies.read(request, request.content_type)
+        old = scale.of(self._api.read(DEPLOYMENTS, *_names(request)))
+        return _json(scale.replace(self._api, *_names(request), change(old, body), _manager(request)))
 
     async def subresource(self, request: web.Request) -> web.StreamResponse:
         """What a cluster has and this doesn't."""
@@ -150,7 +177,7 @@ def _translated(request: web.Request, error: web.HTTPException) -> ApiError:
     known = {
         404: ("NotFound", f"{request.path}: the server could not find the requested resource"),
         405: ("MethodNotAllowed", f"{request.method} isn't allowed on {request.path}"),
-        413: ("RequestEntityTooLarge", f"the request's body exceeds the limit of {MAX_BODY} bytes"),
+        413: ("RequestEntityTooLarge", f"the request's body exceeds the limit of {bodies.MAX_BODY} bytes"),
     }
     reason, message = known.get(error.status, (HTTPStatus(error.status).phrase.replace(" ", ""), error.reason))
     return ApiError(error.status, reason, message)
@@ -171,48 +198,26 @@ def _authenticated(token: str) -> Any:
 
 
 def _resource(request: web.Request) -> Resource:
-    plural = request.match_info["plural"]
-    if plural not in RESOURCES:
-        raise ApiError(404, "NotFound", f"the local Kubernetes API serves {', '.join(RESOURCES)}, not {plural}")
-    return RESOURCES[plural]
+    named = request.match_info
+    api_version = f"{named['group']}/{named['version']}" if "group" in named else named["version"]
+    found = RESOURCES.get(named["plural"])
+    if found is None or found.api_version != api_version:
+        known = ", ".join(f"{resource.plural} ({resource.api_version})" for resource in RESOURCES.values())
+        what = f"the local Kubernetes API serves {known}, not {named['plural']} ({api_version})"
+        raise ApiError(404, "NotFound", what)
+    return found
 
 
 def _place(request: web.Request) -> tuple[Resource, str, str]:
-    return _resource(request), request.match_info["namespace"], request.match_info["name"]
+    return _resource(request), *_names(request)
 
 
-async def _body(request: web.Request, content_type: str) -> Object:
-    """The body, a JSON object; an empty one says nothing. Raises ApiError 400, 413 or 415."""
-    text = await request.read()
-    if not text:
-        return {}
-    if request.content_type not in (content_type, "application/octet-stream"):  # aiohttp's word for none given
-        raise ApiError(415, "UnsupportedMediaType", f"the body must be {content_type}, not {request.content_type}")
-    try:
-        body = json.loads(text, parse_constant=_no_number)
-        json.dumps(body, ensure_ascii=False).encode()  # a lone surrogate is no text
-    except (ValueError, RecursionError) as error:
-        raise bad_request(f"the body isn't JSON in UTF-8: {error}") from error
-    if not isinstance(body, dict):
-        raise bad_request("the body must be a JSON object")
-    _check_depth(body)
-    return body
+def _names(request: web.Request) -> tuple[str, str]:
+    return request.match_info["namespace"], request.match_info["name"]
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number")
-
-
-def _check_depth(body: Object) -> None:
-    level: list[Any] = [body]
-    for _ in range(MAX_DEPTH):
-        level = [part for value in level for part in _parts(value)]
-    if level:
-        raise bad_request(f"the body is nested more than {MAX_DEPTH} levels deep")
-
-
-def _parts(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+def _manager(request: web.Request) -> str:
+    return query.manager(request.query, request.headers.get("User-Agent", ""))
 
 
 def _container(pod: Object, name: str) -> str:
@@ -226,15 +231,19 @@ def _container(pod: Object, name: str) -> str:
     return name or names[0]
 
 
-def _check_started(pod: Object, name: str) -> None:
-    """Raise ApiError 400 for a container that waits to start, in a kubelet's words."""
-    found = pod["status"]
-    states = [*found.get("containerStatuses", ()), *found.get("initContainerStatuses", ())]
-    waiting = {one["name"]: one["state"].get("waiting") for one in states}.get(name, {"reason": "ContainerCreating"})
+def _check_started(pod: Object, name: str, wanted: query.LogQuery) -> None:
+    """Raise ApiError 400 for a container that has no such log yet, in a kubelet's words."""
+    found, pod_name = pod["status"], pod["metadata"]["name"]
+    standings = [*found.get("containerStatuses", ()), *found.get("initContainerStatuses", ())]
+    one = {one["name"]: one for one in standings}.get(name, {"state": {"waiting": {"reason": "ContainerCreating"}}})
+    waiting = one["state"].get("waiting")
+    if one.get("lastState"):
+        return
+    if wanted.previous:
+        raise bad_request(f'previous terminated container "{name}" in pod "{pod_name}" not found')
     if waiting:
         pulling = waiting["reason"] in ("ErrImagePull", "ImagePullBackOff")
         reason = "trying and failing to pull image" if pulling else waiting["reason"]
-        pod_name = pod["metadata"]["name"]
         raise bad_request(f'container "{name}" in pod "{pod_name}" is waiting to start: {reason}')
 
 

@@ -26,6 +26,10 @@ class ImageMap:
         self._state: tuple[int, int] | None = None
         self._commands: dict[str, list[str]] = {}
 
+    def has(self, image: str) -> bool:
+        """Whether the map has a command for the image. Raises NotReadyError where it can't be read."""
+        return self._file.exists() and image in self._read()
+
     def command(self, container: Container) -> list[str]:
         """The words that the container runs. Raises NotReadyError (ErrImagePull) where the map has none."""
         mapped = self._read().get(container.image)

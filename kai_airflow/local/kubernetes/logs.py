@@ -42,6 +42,10 @@ class Log:
         self._ended = True
         self._wake()
 
+    def remove(self) -> None:
+        """Take the file away; who reads it reads on."""
+        self._file.unlink(missing_ok=True)
+
     async def read(self, query: LogQuery) -> AsyncIterator[bytes]:
         """The part of the log that the query asks for, in blocks; with `follow` until the container has ended."""
         since, left = _since(query), query.limit

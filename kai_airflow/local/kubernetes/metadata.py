@@ -20,9 +20,13 @@ Subdomain = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$"
 QualifiedName = Annotated[str, StringConstraints(pattern=_QUALIFIED.replace(r"\w", "_A-Za-z0-9"), max_length=317)]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$", max_length=63)]
 Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 MAX_ANNOTATIONS = 256 << 10
 """Bytes of all annotations of an object, as in Kubernetes."""
+
+MAX_PREFIX = 58
+"""Characters of a generateName that are used, as in Kubernetes."""
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' alphabet for generated names: no words, no look-alikes
 _WRITABLE = ("name", "generateName", "namespace", "labels", "annotations", "ownerReferences")
@@ -100,7 +104,7 @@ def path(places: tuple[int | str, ...]) -> str:
 
 def generated(prefix: str) -> str:
     """A name for a generateName: five letters that nothing is known to bear."""
-    return prefix[:58] + "".join(secrets.choice(_SUFFIX) for _ in range(5))
+    return prefix[:MAX_PREFIX] + "".join(secrets.choice(_SUFFIX) for _ in range(5))
 
 
 def born(metadata: Object, generation: Mapping[str, int]) -> Object:

@@ -7,9 +7,10 @@ a mountPath, or a path inside one, is rewritten to name the folder instead. Path
 import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from kai_airflow.local.kubernetes.errors import Object
-from kai_airflow.local.kubernetes.pods import Container, DownwardVolume, Item, SecretVolume, Volume
+from kai_airflow.local.kubernetes.pods import Container, DownwardVolume, Item, PodSpec, SecretVolume, Volume
 from kai_airflow.local.kubernetes.status import NotReadyError
 
 SecretOf = Callable[[str], Mapping[str, bytes] | None]
@@ -17,6 +18,14 @@ SecretOf = Callable[[str], Mapping[str, bytes] | None]
 
 Files = Mapping[str, tuple[bytes, int]]
 """Relative path -> content and mode."""
+
+
+class Bind(NamedTuple):
+    """A file or folder of this machine, and where a container of an engine has it."""
+
+    source: Path
+    target: str
+    read_only: bool
 
 
 def files(volume: Volume, pod: Object, secret_of: SecretOf) -> Files:
@@ -40,8 +49,7 @@ def _secret_files(name: str, volume: SecretVolume, secret_of: SecretOf) -> Files
     if missing and not volume.optional:
         what = f'secret "{volume.secret_name}" has no key {missing[0]}'
         raise NotReadyError("FailedMount", f'MountVolume.SetUp failed for volume "{name}": {what}')
-    # The owner's bits only: there is no other user in a container, but there may be on this machine.
-    modes = {item.key: (volume.default_mode if item.mode is None else item.mode) & 0o700 for item in items}
+    modes = {item.key: volume.default_mode if item.mode is None else item.mode for item in items}
     return {item.path: (data[item.key], modes[item.key]) for item in items if item.key in data}
 
 
@@ -50,11 +58,14 @@ def _no_secret(volume: SecretVolume) -> str:
 
 
 def write(folder: Path, content: Files) -> None:
-    """Make a volume's folder with its files. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True)
+    """Make a volume's folder with its files. Raises OSError.
+
+    It is open to all users, since a container of an engine may run as another; the pod's folder around it is not.
+    """
+    _make(folder)
     for relative, (data, mode) in content.items():
         file = folder / relative
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(file.parent)
         file.touch(mode=0o600)
         file.write_bytes(data)
         file.chmod(mode)
@@ -65,7 +76,21 @@ def make_sub_paths(container: Container, folder: Path) -> None:
     for mount in container.volume_mounts:
         target = folder / mount.name / mount.sub_path
         if not target.exists():
-            target.mkdir(mode=0o700, parents=True)
+            _make(target)
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o777)
+
+
+def binds(container: Container, spec: PodSpec, folder: Path) -> list[Bind]:
+    """The container's mounts for an engine. What comes from Secrets and from the pod can't be written."""
+    empty = {volume.name for volume in spec.volumes if volume.secret is None and volume.downward_api is None}
+    return [
+        Bind(folder / mount.name / mount.sub_path, mount.mount_path, mount.read_only or mount.name not in empty)
+        for mount in container.volume_mounts
+    ]
 
 
 def rewriter(container: Container, folder: Path) -> Callable[[str], str]:

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from kai_airflow.local.kubernetes.errors import Object
-from kai_airflow.local.kubernetes.images import ImageMap
+from kai_airflow.local.kubernetes.launch import Launcher
 from kai_airflow.local.kubernetes.life import Life
 from kai_airflow.local.kubernetes.logs import Log
 from kai_airflow.local.kubernetes.resources import PODS, SECRETS
@@ -17,8 +17,8 @@ SHUTDOWN_GRACE = 2.0
 class Node:
     """Runs the pods of a store; each has a folder of its own below `folder` for as long as it exists."""
 
-    def __init__(self, store: Store, folder: Path, images: ImageMap) -> None:
-        self._store, self._folder, self._images = store, folder, images
+    def __init__(self, store: Store, folder: Path, launcher: Launcher) -> None:
+        self._store, self._folder, self._launcher = store, folder, launcher
         self._lives: dict[str, Life] = {}
         self._stopping = False
 
@@ -30,12 +30,17 @@ class Node:
                     self._follow(change, group)
                 if change.key.kind == SECRETS.plural:
                     for life in self._lives.values():
-                        life.look_again()
+                        life.patience.look_again()
 
-    def log(self, pod: Object, container: str) -> Log | None:
-        """The log of a container; None before it was started."""
+    def log(self, pod: Object, container: str, *, previous: bool) -> Log | None:
+        """The log of a container, or of the run before the present one; None where there is none."""
         life = self._lives.get(pod["metadata"]["uid"])
-        return life.logs.get(container) if life else None
+        return life.log(container, previous=previous) if life else None
+
+    def port(self, pod: Object, wanted: int | str) -> int | None:
+        """The port of 127.0.0.1 for a containerPort of a pod, by its number or name."""
+        life = self._lives.get(pod["metadata"]["uid"])
+        return life.port(wanted) if life else None
 
     async def stop(self) -> None:
         """End every container and start none any more."""
@@ -50,7 +55,7 @@ class Node:
         if change.new is None:
             del self._lives[uid]
         elif change.old is None:
-            life = self._lives[uid] = Life(self._store, change.key, pod, self._folder / uid, self._images)
+            life = self._lives[uid] = Life(self._store, change.key, pod, self._folder / uid, self._launcher)
             group.create_task(life.run())
             if self._stopping:
                 life.stop(0)

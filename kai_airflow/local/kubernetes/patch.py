@@ -1,6 +1,6 @@
 """Merge patches (RFC 7386) and Kubernetes' strategic merge patches. Both are pure: old, patch -> new.
 
-JSON patches and server-side apply aren't implemented.
+Server-side apply is another module's (managers.py); JSON patches aren't implemented.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ MERGE_KEYS = {
     "imagePullSecrets": "name",
     "initContainers": "name",
     "ownerReferences": "uid",
-    "ports": "containerPort",
+    "ports": "containerPort",  # of a Service: port
     "topologySpreadConstraints": "topologyKey",
     "volumeDevices": "devicePath",
     "volumeMounts": "mountPath",
@@ -71,7 +71,7 @@ def _directive(patch: Object) -> tuple[str, Object]:
 
 
 def _merge_lists(old: list[Any], patch: list[Any], name: str) -> list[Any]:
-    merge_key = MERGE_KEYS[name]
+    merge_key = _merge_key(name, [*old, *patch])
     if {"$patch": "replace"} in patch:
         return [element for element in patch if element != {"$patch": "replace"}]
     new = {element[merge_key]: element for element in old}
@@ -84,6 +84,11 @@ def _merge_lists(old: list[Any], patch: list[Any], name: str) -> list[Any]:
         else:
             new[identity] = strategic(new.get(identity), element)
     return list(new.values())
+
+
+def _merge_key(name: str, elements: list[Any]) -> str:
+    of_service = name == "ports" and any(isinstance(one, dict) and "port" in one for one in elements)
+    return "port" if of_service else MERGE_KEYS[name]
 
 
 PATCHES: dict[str, Callable[[Any, Any], Any]] = {

@@ -5,13 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from kai_airflow.local.kubernetes.errors import Object
-from kai_airflow.local.kubernetes.metadata import DnsLabel, Metadata, Model, Seconds, Subdomain
+from kai_airflow.local.kubernetes.metadata import DnsLabel, Metadata, Model, Port, Seconds, Subdomain
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[ -<>-~]+$")]  # printable ASCII without =
@@ -100,6 +100,7 @@ class VolumeMount(Model):
     name: DnsLabel
     mount_path: Text
     sub_path: str = ""
+    read_only: bool = False
 
     _sub_path = field_validator("sub_path")(_inside)
 
@@ -111,6 +112,50 @@ class VolumeMount(Model):
         return value
 
 
+class ContainerPort(Model):
+    """A port on which a container listens."""
+
+    missing = frozenset({"hostPort"})
+    container_port: Port
+    name: str = ""
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+
+
+class TcpSocket(Model):
+    """A port that takes connections."""
+
+    missing = frozenset({"host"})
+    port: Port | str
+
+
+class HttpGet(Model):
+    """A page that answers with a status below 400."""
+
+    missing = frozenset({"host", "httpHeaders"})
+    port: Port | str
+    path: Annotated[str, StringConstraints(pattern="^/")] = "/"
+    scheme: Literal["HTTP"] = "HTTP"
+
+
+class Probe(Model):
+    """How to see that a container is ready. Times in seconds."""
+
+    missing = frozenset({"exec", "grpc"})
+    tcp_socket: TcpSocket | None = None
+    http_get: HttpGet | None = None
+    initial_delay_seconds: Seconds = 0
+    period_seconds: Annotated[int, Field(ge=1)] = 10
+    timeout_seconds: Annotated[int, Field(ge=1)] = 1
+    success_threshold: Annotated[int, Field(ge=1)] = 1
+    failure_threshold: Annotated[int, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def _one(self) -> "Probe":
+        if (self.tcp_socket is None) is (self.http_get is None):
+            raise PydanticCustomError("probe", "needs exactly one of tcpSocket and httpGet")
+        return self
+
+
 class Container(Model):
     """One container. An init container is one too."""
 
@@ -118,7 +163,6 @@ class Container(Model):
         {
             "lifecycle",
             "livenessProbe",
-            "readinessProbe",
             "startupProbe",
             "restartPolicy",
             "stdin",
@@ -134,6 +178,26 @@ class Container(Model):
     env: list[Env] = []
     env_from: list[EnvFrom] = []
     volume_mounts: list[VolumeMount] = []
+    ports: list[ContainerPort] = []
+    readiness_probe: Probe | None = None
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+
+    @property
+    def tcp_ports(self) -> list[int]:
+        """The ports on which it takes connections."""
+        return [port.container_port for port in self.ports if port.protocol == "TCP"]
+
+    def port(self, wanted: int | str) -> int | None:
+        """A port by its number or by its name; None where no port is named so."""
+        if isinstance(wanted, int):
+            return wanted
+        return next((port.container_port for port in self.ports if port.name == wanted), None)
+
+    @model_validator(mode="after")
+    def _ports(self) -> "Container":
+        _unique("ports", (f"{port.container_port}/{port.protocol}" for port in self.ports))
+        _unique("ports", (port.name for port in self.ports if port.name))
+        return self
 
 
 class Item(Model):
@@ -200,7 +264,7 @@ class PodSpec(Model):
     containers: Annotated[list[Container], Field(min_length=1)]
     init_containers: list[Container] = []
     volumes: list[Volume] = []
-    restart_policy: str = "Always"
+    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     termination_grace_period_seconds: Seconds = 30
     active_deadline_seconds: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
 
@@ -209,18 +273,8 @@ class PodSpec(Model):
         """Init containers, then the others."""
         return [*self.init_containers, *self.containers]
 
-    @field_validator("restart_policy")
-    @classmethod
-    def _never(cls, value: str) -> str:
-        if value not in ("Always", "OnFailure", "Never"):
-            raise PydanticCustomError("policy", "must be Always, OnFailure or Never")
-        return value
-
     @model_validator(mode="after")
     def _consistent(self) -> "PodSpec":
-        if self.restart_policy != "Never":
-            what = "the restartPolicy {name}: say restartPolicy: Never"
-            raise PydanticCustomError("not_implemented", what, {"name": self.restart_policy})
         _unique("containers", (container.name for container in self.all_containers))
         _unique("volumes", (volume.name for volume in self.volumes))
         volumes = {volume.name for volume in self.volumes}

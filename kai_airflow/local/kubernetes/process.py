@@ -24,9 +24,14 @@ class Process:
         self._shim = shim
 
     @classmethod
-    async def start(cls, words: Sequence[str], environment: Mapping[str, str], folder: Path | str) -> "Process":
-        """Run the words with this environment, and nothing else, in the folder. Raises StartError."""
-        shim_words = (sys.executable, "-I", "-S", _SHIM, str(folder), *words)
+    async def start(
+        cls, words: Sequence[str], environment: Mapping[str, str], folder: Path | str, after: Sequence[str] = ()
+    ) -> "Process":
+        """Run the words with this environment, and nothing else, in the folder; then, always, the `after` words.
+
+        Raises StartError.
+        """
+        shim_words = (sys.executable, "-I", "-S", _SHIM, str(folder), str(len(after)), *after, *words)
         try:
             shim = await asyncio.create_subprocess_exec(
                 *shim_words, env=environment, start_new_session=True, stdin=PIPE, stdout=PIPE, stderr=PIPE

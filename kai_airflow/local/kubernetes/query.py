@@ -7,10 +7,15 @@ from typing import Literal
 
 from kai_airflow.local.kubernetes import selectors
 from kai_airflow.local.kubernetes.errors import Object, bad_request, conflict, not_implemented
+from kai_airflow.local.kubernetes.managers import Applier
 from kai_airflow.local.kubernetes.metadata import Model, Seconds, parse
 from kai_airflow.local.kubernetes.resources import Resource
 
 Query = Mapping[str, str]
+
+MAX_MANAGER = 128
+"""Characters of a manager's name, as in Kubernetes."""
+
 _BOOLEANS = {"": False, "true": True, "True": True, "1": True, "false": False, "False": False, "0": False}
 
 
@@ -42,6 +47,21 @@ def integer(query: Query, name: str) -> int | None:
     return int(value)
 
 
+def manager(query: Query, agent: str) -> str:
+    """Who writes: the parameter fieldManager, or the beginning of the User-Agent. Raises ApiError 400."""
+    named = query.get("fieldManager") or agent.partition("/")[0].strip() or "unknown"
+    if len(named) > MAX_MANAGER or not named.isprintable():
+        raise bad_request(f"the parameter fieldManager must be at most {MAX_MANAGER} printable characters")
+    return named
+
+
+def applier(query: Query) -> Applier:
+    """Who applies. Raises ApiError 400."""
+    if not query.get("fieldManager"):
+        raise bad_request("an apply patch needs the parameter fieldManager: who applies")
+    return Applier(manager(query, ""), boolean(query, "force"))
+
+
 def view(resource: Resource, namespace: str | None, query: Query) -> selectors.View:
     """What a list, watch or deletion of a collection is about. Raises ApiError 400."""
     label_tests = selectors.labels(query.get("labelSelector", ""))
@@ -51,7 +71,10 @@ def view(resource: Resource, namespace: str | None, query: Query) -> selectors.V
 
 @dataclass(frozen=True)
 class LogQuery:
-    """Which part of a container's log: the last `tail` lines, from the time `since` on, at most `limit` bytes."""
+    """Which part of a container's log: the last `tail` lines, from the time `since` on, at most `limit` bytes.
+
+    `previous`: the log of the container that ended before this one.
+    """
 
     follow: bool = False
     timestamps: bool = False
@@ -59,12 +82,11 @@ class LogQuery:
     limit: int | None = None
     seconds: int | None = None
     since: datetime | None = None
+    previous: bool = False
 
     @classmethod
     def parse(cls, query: Query) -> "LogQuery":
         """Raises ApiError 400."""
-        if boolean(query, "previous"):
-            raise bad_request("previous terminated container not found: containers never restart here")
         if query.get("stream", "All") != "All":
             raise not_implemented("the parameter stream: stdout and stderr are one")
         seconds, since = integer(query, "sinceSeconds"), _time(query, "sinceTime")
@@ -77,6 +99,7 @@ class LogQuery:
             integer(query, "limitBytes"),
             seconds,
             since,
+            boolean(query, "previous"),
         )
 
 

@@ -12,35 +12,53 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 from aiohttp import web
 
 from kai_airflow.local.errors import StackError
-from kai_airflow.local.kubernetes import garbage
+from kai_airflow.local.kubernetes import controllers, garbage
 from kai_airflow.local.kubernetes.api import Api
+from kai_airflow.local.kubernetes.engine import Engine, find
 from kai_airflow.local.kubernetes.http import application
 from kai_airflow.local.kubernetes.images import ImageMap
+from kai_airflow.local.kubernetes.launch import Launcher
 from kai_airflow.local.kubernetes.node import Node
+from kai_airflow.local.kubernetes.proxy import LOGGER, Proxy
 from kai_airflow.local.kubernetes.store import Store
 
 HOST = "127.0.0.1"
 
+# What a client that has gone had asked for is cancelled, not kept until its timeout.
+_SERVING: dict[str, Any] = {"access_log": None, "handler_cancellation": True}
 
-async def serve(home: Path, images: Path, port: int = 0, token_file: Path | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. `home/kubeconfig` is there from the first answer until the end.
 
-    A server that is killed leaves it. With the same port and token, the next one is who it speaks of.
+async def serve(home: Path, images: Path, port: int = 0, ingress_port: int = 0, token_file: Path | None = None) -> None:
+    """Serve the API on `port` and the Ingresses on `ingress_port` (0: any that is free), until SIGTERM or SIGINT.
 
-    Raises StackError where the port or the folder is taken, or the token can't be read.
+    `home/kubeconfig` is there from the first answer until the end; a server that is killed leaves it. With the same
+    ports and token, the next one is who it speaks of.
+
+    Raises StackError where a port or the folder is taken, or the token can't be read.
     """
-    stop, token = asyncio.Event(), _token(token_file)
+    stop, token, engine = asyncio.Event(), _token(token_file), _engine(home)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with _own(home) as pods, _listening(port) as listener:
+    with _own(home) as pods, _listening(port) as listener, _listening(ingress_port) as doors:
         api = Api(Store(first=time.time_ns() // 10**6))
-        node = Node(api.store, pods, ImageMap(images))
-        async with _tasks(api, node), _answering(application(api, node, token), listener):
+        node = Node(api.store, pods, Launcher(ImageMap(images), engine))
+        proxy = Proxy(api.store, node)
+        if engine is not None:
+            await engine.clear()
+        async with (
+            _tasks(api, node, doors.getsockname()[1]),
+            proxy.working(),
+            _answering(
+                web.ServerRunner(web.Server(proxy.answer, logger=LOGGER, **_SERVING), shutdown_timeout=1.0), doors
+            ),
+            _answering(web.AppRunner(application(api, node, token), shutdown_timeout=1.0, **_SERVING), listener),
+        ):
             with _kubeconfig(home / "kubeconfig", f"http://{HOST}:{listener.getsockname()[1]}", token):
                 await stop.wait()
             await node.stop()
@@ -52,6 +70,12 @@ def _token(file: Path | None) -> str:
         return file.read_text() if file else secrets.token_urlsafe(32)
     except OSError as error:
         raise StackError(f"can't read the token of the local Kubernetes API: {error}") from error
+
+
+def _engine(home: Path) -> Engine | None:
+    """The engine for images without a command, where there is one."""
+    program = find(os.environ)
+    return Engine(program, home.absolute()) if program else None
 
 
 @contextlib.contextmanager
@@ -94,10 +118,17 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.asynccontextmanager
-async def _tasks(api: Api, node: Node) -> AsyncIterator[None]:
-    """The node and the garbage collector at work; when one of them breaks, the server stops with its error."""
+async def _tasks(api: Api, node: Node, ingress_port: int) -> AsyncIterator[None]:
+    """The node and the controllers at work; when one of them breaks, the server stops with its error."""
+    works = (
+        node.run(),
+        controllers.control(api, ingress_port),
+        controllers.look_again(api),
+        garbage.collect(api),
+        garbage.forget(api),
+    )
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in (node.run(), garbage.collect(api), garbage.forget(api))]
+        tasks = [group.create_task(work) for work in works]
         await asyncio.sleep(0)  # they follow the store from its first change on
         try:
             yield
@@ -107,9 +138,7 @@ async def _tasks(api: Api, node: Node) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _answering(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
-    # A watch whose client has gone is cancelled, not kept until its timeout.
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+async def _answering(runner: web.AppRunner | web.ServerRunner, listener: socket.socket) -> AsyncIterator[None]:
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

@@ -1,5 +1,7 @@
-"""The parent of one container: `python shim.py FOLDER WORD...` runs the words in the folder, and outlives none of them.
+"""The parent of one container: runs its words in a folder, and outlives none of its processes.
 
+`python shim.py FOLDER COUNT AFTER... WORD...`: the COUNT words AFTER run when all processes are gone, however that
+came.
 Run by path, without this package. One thread, the standard library only, Linux.
 
 File descriptor 0 takes orders: each byte is a signal for the container's process group. Its end means that the
@@ -116,21 +118,38 @@ def sweep() -> None:
             os.waitpid(-1, 0)
 
 
-def main(folder: str, *words: str) -> None:
+def tidy(words: list[str]) -> None:
+    """Run these words, unheard, to their end."""
+    if pid := os.fork():
+        os.waitpid(pid, 0)
+        return
+    try:
+        silent = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(silent, descriptor)
+        os.execvp(words[0], words)  # noqa: S606 - no shell is wanted
+    finally:
+        os._exit(127)
+
+
+def main(folder: str, count: str, *rest: str) -> None:
     """Run the words in the folder."""
+    after, words = list(rest[: int(count)]), list(rest[int(count) :])
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)
     try:
-        pid = start(folder, list(words))
+        pid = start(folder, words)
     except RuntimeError as error:
         report(f"error {error}")
         return
     report(f"pid {pid}")
     code = supervise(pid, wake)
     sweep()
+    if after:
+        tidy(after)
     report(f"exit {code}")
 
 

@@ -75,7 +75,19 @@ class Terminated:
 
 
 State = Waiting | Running | Terminated
-States = Mapping[str, State]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a container stands: its state, how the run before ended, how often it was restarted, whether it is ready."""
+
+    state: State = Waiting()
+    last: Terminated | None = None
+    restarts: int = 0
+    ready: bool = False
+
+
+Standings = Mapping[str, Standing]
 
 
 @dataclass(frozen=True)
@@ -86,27 +98,40 @@ class Verdict:
     message: str
 
 
-def phase(spec: PodSpec, states: States, verdict: Verdict | None = None) -> str:
-    """Pending, Running, Succeeded or Failed, for a pod that is never restarted."""
-    if verdict is not None or any(_failed(states[container.name]) for container in spec.init_containers):
+def phase(spec: PodSpec, standings: Standings, verdict: Verdict | None = None) -> str:
+    """Pending, Running, Succeeded or Failed, as a kubelet judges."""
+    if verdict is not None or any(_failed(spec, standings[container.name]) for container in spec.init_containers):
         return "Failed"
-    found = [states[container.name] for container in spec.containers]
-    if any(isinstance(state, Waiting) for state in found):
+    found = [standings[container.name] for container in spec.containers]
+    if any(isinstance(one.state, Waiting) and one.last is None for one in found):
         return "Pending"
-    if any(isinstance(state, Running) for state in found):
+    if not all(isinstance(one.state, Terminated) for one in found) or spec.restart_policy == "Always":
         return "Running"
-    return "Failed" if any(_failed(state) for state in found) else "Succeeded"
+    if any(_failed(spec, one) for one in found):
+        return "Failed"
+    return "Succeeded" if all(_ended_well(one.state) for one in found) else "Running"
 
 
-def _failed(state: State) -> bool:
-    return isinstance(state, Terminated) and state.exit_code != 0
+def restarts(policy: str, state: State) -> bool:
+    """Whether a restartPolicy wants a container that ended so started again."""
+    return policy == "Always" or (policy == "OnFailure" and not _ended_well(state))
 
 
-def pod_status(spec: PodSpec, states: States, old: Object, verdict: Verdict | None, moment: datetime) -> Object:
+def _ended_well(state: State) -> bool:
+    return isinstance(state, Terminated) and state.exit_code == 0
+
+
+def _failed(spec: PodSpec, standing: Standing) -> bool:
+    """Whether a container has failed for good."""
+    state = standing.state
+    return spec.restart_policy == "Never" and isinstance(state, Terminated) and state.exit_code != 0
+
+
+def pod_status(spec: PodSpec, standings: Standings, old: Object, verdict: Verdict | None, moment: datetime) -> Object:
     """The whole status; `old` is the status before, whose times stay where nothing changed."""
-    now = phase(spec, states, verdict)
+    now = phase(spec, standings, verdict)
     why = {"reason": verdict.reason, "message": verdict.message} if verdict else {}
-    inits = {"initContainerStatuses": _containers(spec.init_containers, states)} if spec.init_containers else {}
+    inits = {"initContainerStatuses": _containers(spec.init_containers, standings)} if spec.init_containers else {}
     return {
         "phase": now,
         **why,
@@ -115,27 +140,27 @@ def pod_status(spec: PodSpec, states: States, old: Object, verdict: Verdict | No
         "podIP": ADDRESS,
         "podIPs": [{"ip": ADDRESS}],
         "startTime": old.get("startTime") or rfc3339(moment),
-        "conditions": _conditions(spec, states, now, old.get("conditions", ()), moment),
+        "conditions": _conditions(spec, standings, now, old.get("conditions", ()), moment),
         **inits,
-        "containerStatuses": _containers(spec.containers, states),
+        "containerStatuses": _containers(spec.containers, standings),
     }
 
 
-def _containers(containers: Sequence[Container], states: States) -> list[Object]:
-    return [_container(container, states[container.name]) for container in containers]
+def _containers(containers: Sequence[Container], standings: Standings) -> list[Object]:
+    return [_container(container, standings[container.name]) for container in containers]
 
 
-def _container(container: Container, state: State) -> Object:
-    running = isinstance(state, Running)
+def _container(container: Container, standing: Standing) -> Object:
+    state, last = standing.state, standing.last
     return {
         "name": container.name,
         "image": container.image,
         "imageID": container.image,
-        "ready": running,
-        "started": running,
-        "restartCount": 0,
+        "ready": standing.ready,
+        "started": isinstance(state, Running),
+        "restartCount": standing.restarts,
         "state": state.as_json(),
-        "lastState": {},
+        "lastState": last.as_json() if last else {},
         **_id(state),
     }
 
@@ -144,17 +169,16 @@ def _id(state: State) -> Object:
     return {"containerID": f"process://{state.pid}"} if not isinstance(state, Waiting) and state.pid else {}
 
 
-def _conditions(spec: PodSpec, states: States, now: str, old: Sequence[Object], moment: datetime) -> list[Object]:
+def _conditions(spec: PodSpec, standings: Standings, now: str, old: Sequence[Object], moment: datetime) -> list[Object]:
     ended = {"reason": "PodCompleted"} if now == "Succeeded" else {"reason": "PodFailed"} if now == "Failed" else None
-    running = all(isinstance(states[container.name], Running) for container in spec.containers)
-    inits = [states[container.name] for container in spec.init_containers]
-    initialized = all(isinstance(state, Terminated) and state.exit_code == 0 for state in inits)
+    ready = all(standings[container.name].ready for container in spec.containers)
+    initialized = all(_ended_well(standings[container.name].state) for container in spec.init_containers)
     not_ready = ended or {"reason": "ContainersNotReady"}
     found = {
         "PodScheduled": (True, {}),
         "Initialized": (initialized, {} if initialized else {"reason": "ContainersNotInitialized"}),
-        "ContainersReady": (running, {} if running else not_ready),
-        "Ready": (running, {} if running else not_ready),
+        "ContainersReady": (ready, {} if ready else not_ready),
+        "Ready": (ready, {} if ready else not_ready),
     }
     before = {(condition["type"], condition["status"]): condition["lastTransitionTime"] for condition in old}
     return [

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from kai_airflow.local.kubernetes.errors import ApiError, Object
+from kai_airflow.local.kubernetes.resources import Resource
 from kai_airflow.local.kubernetes.selectors import View
 from kai_airflow.local.kubernetes.store import Change, Store
 
@@ -12,7 +13,7 @@ PAUSE = 60.0
 
 
 async def events(
-    store: Store, view: View, kind: str, since: int | None, timeout: float, bookmarks: bool
+    store: Store, view: View, resource: Resource, since: int | None, timeout: float, bookmarks: bool
 ) -> AsyncIterator[Object]:
     """Watch events until `timeout` seconds have passed or the store closes.
 
@@ -31,7 +32,7 @@ async def events(
                 if event := _event(view, change):
                     yield event
             if not await store.changed(since, min(left, PAUSE)) and bookmarks:
-                yield _bookmark(kind, since)
+                yield _bookmark(resource, since)
     except ApiError as error:
         yield {"type": "ERROR", "object": error.status()}
 
@@ -52,6 +53,7 @@ def _at(change: Change) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(change.version)}}
 
 
-def _bookmark(kind: str, version: int) -> Object:
+def _bookmark(resource: Resource, version: int) -> Object:
     metadata = {"resourceVersion": str(version), "creationTimestamp": None}
-    return {"type": "BOOKMARK", "object": {"kind": kind, "apiVersion": "v1", "metadata": metadata}}
+    about = {"kind": resource.kind, "apiVersion": resource.api_version}
+    return {"type": "BOOKMARK", "object": {**about, "metadata": metadata}}

@@ -195,7 +195,7 @@ class TestPatches:
         assert patched.json()["status"]["phase"] != "Succeeded"
 
     @pytest.mark.parametrize(
-        "kind", ["application/json-patch+json", "application/apply-patch+yaml", "application/json"]
+        "kind", ["application/json-patch+json", "application/apply-patch+cbor", "application/json"]
     )
     def test_other_kinds_are_refused(self, kube: Kube, pod: str, kind: str) -> None:
         response = kube.http.patch(pod, content=b"[]", headers={"Content-Type": kind})
@@ -312,7 +312,10 @@ def test_a_body_that_is_no_json_by_its_type(kube: Kube, secrets: str) -> None:
     [
         ("GET", "/api/v1/nodes", 404),
         ("GET", "/api/v1/namespaces/x/configmaps", 404),
-        ("GET", "/apis/apps/v1/namespaces/x/deployments", 404),
+        ("GET", "/apis/apps/v1/namespaces/x/statefulsets", 404),
+        ("GET", "/apis/apps/v1beta1/namespaces/x/deployments", 404),
+        ("GET", "/api/v1/namespaces/x/deployments", 404),
+        ("GET", "/apis/apps/v1/namespaces/x/pods", 404),
         ("GET", "/nonsense", 404),
         ("GET", "/api/v1/namespaces/x/pods/absent", 404),
         ("GET", "/api/v1/namespaces/x/pods/absent/log", 404),

@@ -226,7 +226,7 @@ def test_a_port_that_is_taken_is_a_message(server: Server, tmp_path: Path) -> No
 
 
 def test_a_container_does_not_outlive_its_shim(tmp_path: Path) -> None:
-    words = [sys.executable, "-I", "-S", shim.__file__, str(tmp_path), "sleep", "60"]
+    words = [sys.executable, "-I", "-S", shim.__file__, str(tmp_path), "0", "sleep", "60"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline().split()[1])

@@ -214,8 +214,6 @@ class TestImages:
 @pytest.mark.parametrize(
     "spec",
     [
-        {"restartPolicy": "Always"},
-        {"restartPolicy": "OnFailure"},
         {"volumes": [{"name": "v", "configMap": {"name": "c"}}]},
         {"containers": [{"name": "c", "image": "i", "livenessProbe": {"exec": {"command": ["a"]}}}]},
         {"initContainers": [{"name": "i", "image": "i", "restartPolicy": "Always"}]},

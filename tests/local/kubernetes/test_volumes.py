@@ -32,7 +32,7 @@ print(open(file).read(), oct(os.stat(file).st_mode & 0o777), os.environ['FILE'] 
         {"name": "OTHER", "value": "/kaixyz"},
     ]
     log = kube.run(code, env=env, volumeMounts=MOUNT, pod=APP)
-    assert log == "nats: here 0o600 True /kaixyz\n"
+    assert log == "nats: here 0o644 True /kaixyz\n"
 
 
 def test_a_word_of_the_command_that_names_a_mount_follows(kube: Kube) -> None:
@@ -55,7 +55,7 @@ def test_items_modes_and_paths_of_a_secret_volume(kube: Kube) -> None:
     code = "cd $F && find . -type f -printf '%P %m\\n'"
     env = [{"name": "F", "value": "/kai"}]
     log = kube.run(code, image="shell", env=env, volumeMounts=MOUNT, pod={"volumes": volumes})
-    assert log == "deep/first 400\n"
+    assert log == "deep/first 444\n"
 
 
 def test_files_that_cannot_be_made_fail_the_pod_and_the_server_goes_on(kube: Kube) -> None:

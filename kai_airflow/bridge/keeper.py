@@ -1,0 +1,302 @@
+"""Keeps long-lived processes in Kubernetes as their KRTs say: what differs is applied, what isn't wanted goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from kai_airflow import kube
+from kai_airflow.bridge import ends, handover
+from kai_airflow.bridge.applying import Applier, essential
+from kai_airflow.bridge.cluster import (
+    AUTOSCALERS,
+    DEPLOYMENTS,
+    INGRESSES,
+    PODS,
+    SECRETS,
+    SERVICES,
+)
+from kai_airflow.bridge.handover import Known, Left, Place, Verdict, Wanted
+from kai_airflow.bridge.observed import KEPT, Observed
+from kai_airflow.bridge.workqueue import WorkQueue
+from kai_airflow.errors import KaiAirflowError
+from kai_airflow.kube import live
+from kai_airflow.kube.found import is_ready, stream_of
+from kai_airflow.messaging.cancelling import heed_cancel
+from kai_airflow.plan import names
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+
+    from kai_airflow.bridge.cluster import Kind, Kubernetes
+    from kai_airflow.bridge.ends import Labels
+    from kai_airflow.bridge.live import LiveNats
+    from kai_airflow.bridge.site import Site
+    from kai_airflow.kube.objects import Manifest
+    from kai_airflow.plan import Workflow
+
+log = logging.getLogger(__name__)
+
+WORKERS = 8
+GRACE = 60.0  # seconds that an old version's trigger has, once nobody calls it any more, to answer who waits
+QUIET = 2.0  # seconds for which a stream must have had nothing to do before what serves it goes
+LOOK = 0.5  # seconds between two looks at such a stream
+TOLD_AGAIN = 2.0  # seconds before NATS is told again of an end
+UNREAD = 10.0  # seconds between two looks at what is published of a product whose KRT nobody finds
+
+
+class NotThereError(KaiAirflowError):
+    """A version is published that isn't there any more, and nobody can tell which took its place."""
+
+    def __init__(self, product: str, version: str, others: Sequence[str]) -> None:
+        super().__init__(
+            f"{version} of {product} is published, and no KRT has it any more. Remedy: publish one of "
+            f"{', '.join(others)}, or unpublish it."
+        )
+
+
+@dataclass
+class Keeper:
+    """One bridge at work on the cluster, while it holds the Lease. ``trouble``: what stands in the way, by place."""
+
+    kubernetes: Kubernetes
+    site: Site
+    nats: LiveNats
+    has_dags: Callable[[str], Awaitable[bool]]
+    require_lease: Callable[[], None]
+    unseen: datetime | None = None
+    trouble: dict[Place, str] = field(default_factory=dict)
+    _workflows: tuple[Workflow, ...] = ()
+    _wanted: dict[Place, Wanted] = field(default_factory=dict)
+    _streams: dict[str, str] = field(default_factory=dict)
+    _active: frozenset[str] = frozenset()
+    _configs: dict[Place, tuple[dict[str, str], str]] = field(default_factory=dict)
+    _since: dict[Place | str, float] = field(default_factory=dict)
+    _queue: WorkQueue[Place] = field(default_factory=WorkQueue)
+    _ended: asyncio.Queue[Labels] = field(default_factory=asyncio.Queue)
+
+    def __post_init__(self) -> None:
+        self.label = live.site_label(self.site.airflow.url)
+        self.observed = Observed(self.kubernetes, live.selector(self.label), self._changed)
+        self._applier = Applier(self.kubernetes, self.observed, self.label, self.require_lease)
+
+    async def work(self) -> None:
+        """Look at what was added, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(WORKERS):
+                    group.create_task(self._work_off())
+                while True:
+                    group.create_task(self._tell(await self._ended.get()))
+        finally:
+            self._queue.close()
+
+    def learn(self, workflows: Mapping[str, Workflow], unpaused: Mapping[str, bool]) -> None:
+        """What there should be: workflows of KRTs, and unpaused DAGs with whether Airflow still finds them."""
+        known = (self._workflows, self._active)
+        before, self._workflows = self._wanted, tuple(workflows.values())
+        self._wanted = handover.wanted(self._workflows, unpaused, self.site.cluster.namespace)
+        self._streams = {one.dag_id: one.live_stream for one in self._workflows if one.dag_id in unpaused}
+        self._active = frozenset(dag_id for dag_id, is_found in unpaused.items() if is_found)
+        if before != self._wanted or known != (self._workflows, self._active):
+            places = before.keys() | self._wanted.keys()
+            self._add(place for place in places if before.get(place) != self._wanted.get(place))
+            self._add(self._others())
+
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """Those in which something should live."""
+        return frozenset(place.namespace for place in self._wanted)
+
+    def entered(self, namespace: str) -> None:
+        """All that is in a namespace is known now."""
+        places = self._wanted.keys() | self.observed.places()
+        self._add(place for place in places if place.namespace == namespace)
+        pods = [pod for place, pod in self.observed.all(PODS) if place.namespace == namespace]
+        for place, found in self.observed.all(DEPLOYMENTS):
+            labels = ends.Labels.of(found)
+            if place.namespace == namespace and ends.may_have_ended(pods, labels, self.unseen):
+                self._ended.put_nowait(labels)
+
+    def _add(self, places: Iterable[Place]) -> None:
+        for place in places:
+            self._queue.add(place)
+
+    def _others(self) -> Iterator[Place]:
+        """What isn't a process that should live: what is left of some, and Ingresses."""
+        return (place for place in self.observed.places() if place not in self._wanted)
+
+    def _changed(self, kind: Kind, before: Manifest | None, now: Manifest | None) -> None:
+        found = now or before or {}
+        if kind is PODS:
+            if ends.has_ended(before, now):
+                self._ended.put_nowait(ends.Labels.of(found))
+            if now is None:
+                self._add(self._others())
+            return
+        if essential(before) != essential(now):
+            self._queue.add(Place(found["metadata"]["namespace"], found["metadata"]["name"]))
+        turned = kind is DEPLOYMENTS and is_ready(before) != is_ready(now)
+        if turned or kind is INGRESSES:
+            self._add(self._others())
+
+    async def _work_off(self) -> None:
+        while True:
+            heed_cancel()
+            place = await self._queue.get()
+            try:
+                await self._look(place)
+                self._queue.went_well(place)
+                self.trouble.pop(place, None)
+            except KaiAirflowError as error:
+                self._complain(place, str(error))
+                self._queue.retry(place)
+            except Exception:
+                log.exception("%s/%s: a defect", *place)
+                self._queue.retry(place)
+            finally:
+                self._queue.done(place)
+
+    def _complain(self, place: Place, trouble: str) -> None:
+        if self.trouble.get(place) != trouble:
+            log.warning("%s", trouble)
+        self.trouble[place] = trouble
+
+    async def _tell(self, labels: Labels) -> None:
+        """Tell of an end, however long NATS is away: what was in hand would wait for hours."""
+        while True:
+            heed_cancel()
+            count = ends.living((pod for _, pod in self.observed.all(PODS)), labels)
+            try:
+                self.require_lease()
+                return await self.nats.gone(labels._asdict(), labels.process, count)
+            except KaiAirflowError as error:
+                log.warning("%s of %s has ended: %s", labels.process, labels.product, error)
+                await asyncio.sleep(TOLD_AGAIN)
+
+    async def _look(self, place: Place) -> None:
+        if not self.observed.is_known(place.namespace):
+            return  # it comes again when it is
+        one = self._wanted.get(place)
+        if one is not None:
+            await self._keep(place, one)
+        elif (found := self.observed.get(INGRESSES, place)) is not None:
+            await self._keep_published(place, found)
+        else:
+            await self._keep_left(place)
+
+    async def _keep(self, place: Place, one: Wanted) -> None:
+        """Have all objects of a process say what its KRT says."""
+        self._since.pop(place, None)
+        workflow, process = one.workflow, one.process
+        data, version = self._config(place, one)
+        await self._applier.apply(SECRETS, place, live.config_secret(workflow, process, self.label, data, version))
+        deployment = live.deployment(workflow, process, self.label, version)
+        if not self._applier.is_right(DEPLOYMENTS, place, deployment):
+            await self.nats.prepare(workflow, process)
+            await self._applier.apply(DEPLOYMENTS, place, deployment)
+        await self._applier.apply_or_delete(
+            SERVICES, place, live.service(workflow, process, self.label) if live.has_service(process) else None
+        )
+        await self._applier.apply_or_delete(
+            AUTOSCALERS, place, live.autoscaler(workflow, process, self.label) if process.replicas > 1 else None
+        )
+
+    def _config(self, place: Place, one: Wanted) -> tuple[dict[str, str], str]:
+        """What the Secret holds, and its version: another one where it isn't what it was, so that pods roll over."""
+        data = live.config_data(self._app_config(one))
+        found = self.observed.get(SECRETS, place)
+        if place not in self._configs and found:
+            notes = found["metadata"].get("annotations") or {}
+            self._configs[place] = (found.get("data") or {}, notes.get(live.CONFIG_ANNOTATION, ""))
+        known, version = self._configs.get(place, ({}, ""))
+        if known != data or not version:
+            self._configs[place] = (data, version := datetime.now(UTC).isoformat())
+        return data, version
+
+    def _app_config(self, one: Wanted) -> dict[str, Any]:
+        workflow, process = one.workflow, one.process
+        if process.live is None:
+            raise ValueError(f"{process.name} doesn't outlive a run")
+        wiring = kube.Wiring(
+            url=self.site.nats.pods_url,
+            stream=workflow.live_stream,
+            output=process.live.output,
+            inputs=tuple(one.subject for one in process.live.inputs),
+        )
+        return kube.app_config(workflow, process, wiring, self.site.services)
+
+    async def _keep_published(self, place: Place, found: Manifest) -> None:
+        """Have an Ingress lead to the version that it publishes, or to the one that took its place."""
+        product, version = ends.Labels.of(found)[:2]
+        workflows = [one for one in self._workflows if one.product == product]
+        if not workflows and await self.has_dags(f"product:{product}"):
+            self._queue.add(place, UNREAD)  # a folder that can't be read looks like one that is empty
+            return
+        manifest = live.ingress(_published(version, workflows), self.label, self.site.settings.publishing)
+        if manifest is None:
+            await self._applier.delete(INGRESSES, found)
+        else:
+            ready = {one.name for one, deployment in self.observed.all(DEPLOYMENTS) if is_ready(deployment)}
+            await self._applier.apply(INGRESSES, place, handover.routed(manifest, found, ready))
+
+    async def _keep_left(self, place: Place) -> None:
+        """Delete what isn't wanted at a place, as soon as it may go."""
+        found = [one for kind in KEPT if (one := self.observed.get(kind, place))]
+        if not found:
+            self._forget(place)
+            return
+        left = Left.of(found[0], self.observed.get(DEPLOYMENTS, place))
+        wait = await self._wait(place, left, handover.verdict(left, self._known()))
+        if wait is None:
+            self._since.pop(place, None)
+        elif wait > 0:
+            self._queue.add(place, wait)
+        else:
+            log.info("%s/%s isn't wanted any more, and is deleted", *place)
+            for kind in KEPT:
+                if one := self.observed.get(kind, place):
+                    await self._applier.delete(kind, one)
+
+    async def _wait(self, place: Place, left: Left, verdict: Verdict) -> float | None:
+        """Seconds until it may go, or until it has to be asked again; None where something else tells."""
+        now = asyncio.get_running_loop().time()
+        if verdict is Verdict.STAYS:
+            self._since.pop(left.stream, None)
+            return None
+        if verdict is Verdict.GOES_IN_TIME:
+            return self._since.setdefault(place, now) + GRACE - now
+        if verdict is Verdict.GOES_WHEN_IDLE:
+            if not await self.nats.idle(left.stream):
+                self._since.pop(left.stream, None)
+                return LOOK
+            return LOOK if now - self._since.setdefault(left.stream, now) < QUIET else 0.0
+        return 0.0
+
+    def _known(self) -> Known:
+        deployments = dict(self.observed.all(DEPLOYMENTS))
+        pods = (pod for _, pod in self.observed.all(PODS))
+        triggers = (one for one in (*deployments.values(), *pods) if ends.Labels.of(one).type == "trigger")
+        return Known(
+            streams=self._streams,
+            active=self._active,
+            ready=handover.ready_dags(self._streams, self._wanted, deployments),
+            routed=handover.routed_to(one for _, one in self.observed.all(INGRESSES)),
+            triggers=frozenset(map(stream_of, triggers)),
+        )
+
+    def _forget(self, place: Place) -> None:
+        self._configs.pop(place, None)
+        self._since.pop(place, None)
+        self._applier.forget(place)
+
+
+def _published(version: str, workflows: Sequence[Workflow]) -> list[Workflow]:
+    """The workflows of the version that is published, as an Ingress is labelled; of the one that took its place."""
+    versions = {names.label(one.version) for one in workflows}
+    if version not in versions and len(versions) > 1:
+        raise NotThereError(workflows[0].product, version, sorted(versions))
+    return [one for one in workflows if len(versions) == 1 or names.label(one.version) == version]
