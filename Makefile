@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TWO := --numprocesses 2 --dist loadfile
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint unit stack chaos bench proto requirements compose-env clean
+.PHONY: help demo demo-serving test lint unit stack chaos bench proto requirements compose-env clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ $(VENV)/installed: requirements/dev.txt pyproject.toml
 
 demo: $(VENV)/installed ## the example of KAI's README, end to end on this machine (KEEP=1 leaves it running)
 	$(BIN)/kai-airflow demo $(if $(KEEP),--keep)
+
+demo-serving: $(VENV)/installed ## a product that answers HTTP calls within milliseconds (KEEP=1 leaves it running)
+	$(BIN)/kai-airflow demo --serving $(if $(KEEP),--keep)
 
 test: lint unit stack ## everything below
 

@@ -20,6 +20,7 @@ from benchmarks.deferral import Deferral
 from benchmarks.feeding import Feeding
 from benchmarks.passing import Passing
 from benchmarks.refreshing import Refreshing
+from benchmarks.serving import Serving
 from benchmarks.site import site
 from benchmarks.tasks import Tasks, Workflows
 from benchmarks.validating import Validating
@@ -62,9 +63,19 @@ OF_THE_LANGUAGE: dict[str, Callable[[Path], Measurement]] = {
     "refreshing": Refreshing,
     "validating": Validating,
 }
-WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {"feeding": Feeding, **BRIDGE_ALONE, **OF_THE_LANGUAGE}
+LIVE: dict[str, Callable[[Path], Measurement]] = {"serving": Serving}
+WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {
+    "feeding": Feeding,
+    **BRIDGE_ALONE,
+    **LIVE,
+    **OF_THE_LANGUAGE,
+}
 ALL = (*ON_THE_STACK, *WITHOUT_STACK)
-GROUPS = {"language": tuple(OF_THE_LANGUAGE), "bridge": (*RUNS_OF_MESSAGES, *BRIDGE_ALONE)}
+GROUPS = {
+    "language": tuple(OF_THE_LANGUAGE),
+    "bridge": (*RUNS_OF_MESSAGES, *BRIDGE_ALONE),
+    "live": tuple(LIVE),
+}
 
 
 def main() -> int:

@@ -110,6 +110,7 @@ class Input:
             ack_wait=ACK_WAIT_SECONDS,
             filter_subject=self._subject,
             inactive_threshold=IDLE_SECONDS,
+            mem_storage=True,  # it is made again after a restart anyway, and costs a third less
         )
         info = await self._connection.js.add_consumer(self._stream, config)
         if opt_start_seq is None and info.delivered:

@@ -6,13 +6,13 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kai_airflow.messaging.codec import Json, Payload, pack, unpack
 from kai_airflow.process.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Generator
+    from collections.abc import Awaitable, Generator
 
     from kai_airflow.messaging.connection import Connection
 
@@ -77,48 +77,86 @@ def packed(payload: Json | Payload) -> Payload:
 
 
 class Outbox:
-    """Publishes, one after the other, in the order in which it was asked."""
+    """Publishes, one after the other, in the order in which it was asked.
+
+    What is awaited at once is published without a task of its own, so that it travels together with the ack before
+    it; what isn't, all the same, as soon as the handler lets the event loop do something else.
+    """
 
     def __init__(self, connection: Connection, process: str, output: str, limit: int) -> None:
         self._output = Output(connection, process, output, limit)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._turn = asyncio.Lock()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._asked: list[_Sending] = []  # and not begun
+        self._begun: set[asyncio.Task[None]] = set()
+        self._failed: list[BaseException] = []
 
     def put(self, request_id: str, channel: str, payload: Payload, error: str | None = None) -> Awaitable[None]:
         """Publish from the event loop's thread or from another, which waits until it is done."""
-        sending = self._publish(self._output.on(channel), self._output.encoded(request_id, payload, error))
-        if threading.get_ident() == self._thread:
-            return self._begin(sending)
-        asyncio.run_coroutine_threadsafe(sending, self._loop).result()
-        return _Done()
+        subject, data = self._output.on(channel), self._output.encoded(request_id, payload, error)
+        if threading.get_ident() != self._thread:
+            asyncio.run_coroutine_threadsafe(self._publish(subject, data), self._loop).result()
+            return _Done()
+        if not self._asked:
+            self._loop.call_soon(self._begin)
+        self._asked.append(_Sending(self, subject, data))
+        return self._asked[-1]
+
+    async def finish(self, sending: _Sending) -> None:
+        """Publish what was asked for, after all that was asked for before. Raises MessagingError."""
+        if self._asked == [sending] and not self._begun:
+            self._asked = []
+            await self._publish(sending.subject, sending.data)
+            return
+        self._begin()
+        if sending.task:
+            await sending.task
 
     async def settle(self) -> None:
         """Wait for what was not awaited.
 
-        :raises MessagingError: one of them could not be published
+        :raises MessagingError: something could not be published, whether or not the handler knows
         """
-        sending, self._sending = self._sending, set()
-        results = await asyncio.gather(*sending, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        self._begin()
+        while self._begun:
+            await asyncio.wait(self._begun)
+        failed, self._failed = self._failed, []
+        for error in failed:
+            raise error
 
-    def _begin(self, sending: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(sending)
-        self._sending.add(task)
-        task.add_done_callback(self._forget)
-        return task
+    def _begin(self) -> None:
+        asked, self._asked = self._asked, []
+        for sending in asked:
+            sending.task = self._loop.create_task(self._publish(sending.subject, sending.data))
+            self._begun.add(sending.task)
+            sending.task.add_done_callback(self._end)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        # A failed one stays for settle(), which tells; a handler may publish a million good ones.
-        if not task.cancelled() and task.exception() is None:
-            self._sending.discard(task)
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # settle() tells of it, also where nobody awaits the task
 
     async def _publish(self, subject: str, data: bytes) -> None:
-        async with self._turn:
-            await self._output.publish(subject, data)
+        try:
+            async with self._turn:
+                await self._output.publish(subject, data)
+        except BaseException as error:
+            self._failed.append(error)
+            raise
+
+
+class _Sending:
+    """What ``send`` gives: awaited, it is published."""
+
+    __slots__ = ("data", "outbox", "subject", "task")
+
+    def __init__(self, outbox: Outbox, subject: str, data: bytes) -> None:
+        self.outbox, self.subject, self.data = outbox, subject, data
+        self.task: asyncio.Task[None] | None = None
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.outbox.finish(self).__await__()
 
 
 class _Done:

@@ -96,25 +96,18 @@ class Trigger(Program):
         if not self._replied_to:
             raise ProcessError("nobody replies to this trigger. Remedy: let it subscribe to an exit in the KRT.")
         request_id = request_id or str(uuid.uuid4())
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
         with self._waiting.reply_to(request_id) as reply:
-            publishing = asyncio.ensure_future(self._publish(payload, request_id, channel, min(timeout, API_ANSWER)))
             try:
-                return await self._replied(request_id, reply, publishing, timeout)
-            finally:
-                publishing.cancel()
-
-    async def _replied(
-        self, request_id: str, reply: asyncio.Future[Reply], publishing: asyncio.Future[None], timeout: float
-    ) -> Reply:
-        """The reply, also where NATS has stored the request and the word of it was lost."""
-        until = asyncio.get_running_loop().time() + timeout
-        await asyncio.wait((reply, publishing), return_when=asyncio.FIRST_COMPLETED)
-        if not reply.done():
-            publishing.result()
-            await asyncio.wait((reply,), timeout=until - asyncio.get_running_loop().time())
-        if not reply.done():
-            raise NoReplyError(request_id, timeout)
-        return reply.result()
+                await self._publish(payload, request_id, channel, min(timeout, API_ANSWER))
+            except NatsUnavailableError:
+                if not reply.done():  # otherwise only the word that it is stored was lost
+                    raise
+            await asyncio.wait((reply,), timeout=until - loop.time())
+            if not reply.done():
+                raise NoReplyError(request_id, timeout)
+            return reply.result()
 
     async def _publish(self, payload: Json | Payload, request_id: str, channel: str, timeout: float) -> None:
         if self._output is None:

@@ -326,7 +326,7 @@ async def test_a_reply_that_was_sent_into_a_broken_connection_comes_after_all(
         workflow.url = proxy.url
         asker = await start(workflow, session, monkeypatch, "exit")
         requests = await workflow.listen("asker")
-        asking = asyncio.create_task(asker.ask("what?", request_id="r"))
+        asking = asyncio.create_task(asker.ask("what?", request_id="r", timeout=5))
         await heard(requests)
         proxy.swallow()
         await workflow.send("exit", "lost on the way", "r")
