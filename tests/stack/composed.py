@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LASTING = "unless-stopped"
 NAMESPACES = ("--net", "--mount", "--pid")
-STARTED = 180.0  # seconds until a service is well; all of them take about 40 on two idle cores
+STARTED = 300.0  # seconds until a service is well; all of them take about 40 on two idle cores
 NATS_ADDRESS = "172.30.84.10"
 NOBODY = 65534  # who PostgreSQL runs as: its own image has a user for it
 # Root may enter every folder, and here the interpreter may be in one of root's.

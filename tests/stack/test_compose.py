@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.skipif(not possible(), reason="this machine doesn't let us make namespaces: run it as root"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
 ]
 
 DAG = "small.work"
