@@ -81,8 +81,17 @@ def test_every_image_has_a_pinned_tag_and_can_be_another(folder: Path, understoo
     mine = {name: f"mirror.example.com/{name.lower()}:1" for name in IMAGES}
     replaced = {service["image"] for service in services(folder, **mine)["services"].values()}
     assert replaced == set(mine.values())
-    base = services(folder, PYTHON_IMAGE="mirror.example.com/python:1")["services"]["bridge"]["build"]["args"]
+    base = services(folder, PYTHON_IMAGE="mirror.example.com/python:1")["services"]["airflow-init"]["build"]["args"]
     assert base == {"PYTHON_IMAGE": "mirror.example.com/python:1"}
+
+
+def test_the_image_is_built_once_and_never_looked_for_elsewhere(understood: dict[str, Any]) -> None:
+    ours = {
+        name: service for name, service in understood["services"].items() if service["image"] == "kai-airflow:local"
+    }
+    assert ours.keys() == AIRFLOW | {"k3s-kubeconfig"}
+    assert [name for name, service in ours.items() if "build" in service] == ["airflow-init"]
+    assert {service["pull_policy"] for service in ours.values()} == {"never"}
 
 
 def test_only_this_machine_reaches_what_listens(understood: dict[str, Any]) -> None:

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 LASTING = "unless-stopped"
 NAMESPACES = ("--net", "--mount", "--pid")
-STARTED = 180.0  # seconds until a service is well; all of them take about 40 on two idle cores
-NATS_ADDRESS = "172.30.84.10"
+STARTED = 300.0  # seconds until a service is well; all of them take about 40 on two idle cores
 NOBODY = 65534  # who PostgreSQL runs as: its own image has a user for it
 # Root may enter every folder, and here the interpreter may be in one of root's.
 REACH = "-all,+dac_read_search"
@@ -119,8 +118,6 @@ class Composed:
 
     def _stand_ins(self) -> None:
         """What an image would bring: PostgreSQL and NATS by name, and a Kubernetes API."""
-        for name in ("postgres", "nats", "k3s"):
-            self.understood["services"][name].setdefault("environment", {})
         postgres, k3s = self.understood["services"]["postgres"], self.understood["services"]["k3s"]
         postgres |= {"user": str(NOBODY), "entrypoint": ["sh", "-euc", _POSTGRES, _POSTGRES_DATA]}
         k3s |= {
@@ -142,7 +139,9 @@ class Composed:
 
     def _make_world(self) -> subprocess.Popen[bytes]:
         script = "\n".join((WORLD, *self._mounts(), 'mount -o remount,ro "$root"', _REMAIN))
-        command = ["unshare", *NAMESPACES, "--fork", "--mount-proc", "--kill-child", "sh", "-euc", script]
+        # All of it ends when we do, however that is.
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", *NAMESPACES, "--fork", "--mount-proc", "--kill-child"]
+        command += ["sh", "-euc", script]
         holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert holder.stdout
         assert holder.stderr
@@ -155,7 +154,8 @@ class Composed:
 
     def _mounts(self) -> Iterator[str]:
         """Shell lines that put files where services have them, outer folders first."""
-        yield f"ip address add {NATS_ADDRESS}/32 dev lo"
+        address = self.understood["services"]["nats"]["networks"]["default"]["ipv4_address"]
+        yield f"ip address add {address}/32 dev lo"
         for path in sorted({ROOT, Path(sys.prefix), Path(sys.base_prefix)}):
             yield f'mkdir -p "$root{path}"; mount --rbind {shlex.quote(str(path))} "$root{path}"'
         hosts = self.folder / "hosts"
