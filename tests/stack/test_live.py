@@ -1,4 +1,4 @@
-"""Long-lived processes on the whole stack: whatever dies, is changed or stops, each call gets one answer or one error."""
+"""Long-lived processes on the whole stack: whatever dies or changes, each call gets one answer or one error."""
 
 from __future__ import annotations
 
@@ -33,16 +33,14 @@ def cluster(stack: Stack) -> Cluster:
     return Cluster(stack)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def images(stack: Stack) -> None:
+    rest = ["python", "-m", "kai_airflow.demo.rest"]
+    add_images(stack, {TRIGGER: rest, "test/mark": program("mark"), "test/answer": program("answer")})
+
+
 @pytest.fixture(scope="module")
 def served(stack: Stack) -> Serving:
-    add_images(
-        stack,
-        {
-            TRIGGER: ["python", "-m", "kai_airflow.demo.rest"],
-            "test/mark": program("mark"),
-            "test/answer": program("answer"),
-        },
-    )
     return Serving(stack, "serving").install()
 
 
@@ -59,8 +57,8 @@ def callers(url: str) -> Iterator[Callers]:
         yield callers
 
 
-def processes(served: Serving, name: str) -> list[int]:
-    """The running processes of a process of the product: they bear its mark in their environment's app.yaml."""
+def processes(name: str) -> list[int]:
+    """The running processes of this program."""
     word = {"work": "mark", "exit": "answer"}[name]
     return [
         p for p in guard.descendants(os.getpid()) if f"processes.py {word}" in command(p) and "guard" not in command(p)
@@ -69,7 +67,7 @@ def processes(served: Serving, name: str) -> list[int]:
 
 def test_a_killed_process_has_what_it_had_in_hand_handled_again(served: Serving, callers: Callers) -> None:
     for _ in range(2):
-        for process in processes(served, "work"):
+        for process in processes("mark"):
             os.kill(process, signal.SIGKILL)
         callers.more(50)
     callers.more(1)
