@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from kubernetes import client
 from kubernetes.client import ApiException
 
 from kai_airflow.local import ports
 from kai_airflow.local.kubernetes import shim
-from tests.local.kubernetes.conftest import Server
+from tests.local.kubernetes.conftest import DEADLINE, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +169,38 @@ def test_clients_of_a_server_that_was_killed_reach_the_next_one_with_the_same_po
     assert server.kubeconfig.read_text() == kubeconfig
     kube.close()
     assert server.stop() == 0
+
+
+def test_ingresses_outlive_a_server_that_is_killed(own: Kube, server: Server) -> None:
+    def rules(kube: Kube) -> list[str]:
+        found = client.NetworkingV1Api(kube.api_client).list_namespaced_ingress(own.namespace).items
+        return [rule.host for one in found for rule in one.spec.rules]
+
+    spec = {"rules": [{"host": "a.test"}]}
+    networking = client.NetworkingV1Api(own.api_client)
+    networking.create_namespaced_ingress(own.namespace, {"metadata": {"name": "a"}, "spec": spec})
+    networking.create_namespaced_ingress(own.namespace, {"metadata": {"name": "b"}, "spec": spec})
+    networking.delete_namespaced_ingress("b", own.namespace)
+    until(lambda: (server.home / "ingresses.json").exists() and b'"b"' not in kept(server))
+    server.stop(signal.SIGKILL)
+    stale = server.token
+    server.start()
+    until(lambda: server.token != stale)
+    again = server.namespace()
+    assert rules(again) == ["a.test"]
+    again.close()
+
+
+def kept(server: Server) -> bytes:
+    return (server.home / "ingresses.json").read_bytes()
+
+
+def test_a_file_of_ingresses_that_cannot_be_read_is_a_message(server: Server) -> None:
+    server.stop()
+    (server.home / "ingresses.json").write_text("no JSON")
+    ran = subprocess.run(server.words(server.home), capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert ran.returncode != 0
+    assert "publish again" in ran.stderr
 
 
 def answers(kube: Kube) -> bool:
