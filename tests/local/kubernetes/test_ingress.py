@@ -72,6 +72,7 @@ POD = {
     "readinessProbe": {"tcpSocket": {"port": 8080}},
     "env": [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
 }
+BACKEND = {"service": {"name": "s", "port": {"number": 80}}}
 ANNOTATIONS = {
     "nginx.ingress.kubernetes.io/use-regex": "true",
     "nginx.ingress.kubernetes.io/rewrite-target": "/$2",
@@ -355,7 +356,9 @@ class TestHostile:
     [
         {"http": {"paths": []}},
         {"http": {"paths": [{"path": "x", "pathType": "Prefix", "backend": {}}]}},
-        {"http": {"paths": [{"path": "/x", "backend": {"service": {"name": "s", "port": {"number": 80}}}}]}},
+        {"http": {"paths": [{"path": "/x", "backend": BACKEND}]}},
+        {"http": {"paths": [{"path": "/x(.*)", "pathType": "Prefix", "backend": BACKEND}]}},
+        {"http": {"paths": [{"path": "/x%2F", "pathType": "Exact", "backend": BACKEND}]}},
         {"host": "not a host"},
     ],
 )
