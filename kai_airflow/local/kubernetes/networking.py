@@ -21,6 +21,9 @@ USE_REGEX, REWRITE, PROTOCOL = f"{NGINX}use-regex", f"{NGINX}rewrite-target", f"
 STRIP_PATH = "konghq.com/strip-path"
 """What KAI's own Ingress says, for Kong: the matched path is taken away."""
 
+SERVICE_PROTOCOL = "konghq.com/protocol"
+"""What KAI's own Services say, for Kong, where they don't speak HTTP: `grpc`."""
+
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _PLAIN = re.compile(r"/[-A-Za-z0-9._~/]*")
 Host = Annotated[str, StringConstraints(pattern=rf"^((\*\.)?{_LABEL}(\.{_LABEL})*)?$", max_length=253)]
@@ -68,6 +71,11 @@ class Service(Model):
 
     metadata: Metadata
     spec: ServiceSpec = ServiceSpec()
+
+    @property
+    def protocol(self) -> str:
+        """What its pods speak: HTTP, GRPC."""
+        return self.metadata.annotations.get(SERVICE_PROTOCOL, "HTTP").upper()
 
 
 class BackendPort(Model):
