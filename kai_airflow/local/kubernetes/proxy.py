@@ -128,7 +128,7 @@ class Proxy:
             wanted = target.port.number or target.port.name
             raise _RefusedError(503, f"Service {name} has no port {wanted}, which the Ingress names")
         pods = [pod for pod in self._store.select(PODS.plural, target.namespace) if _serves(pod, spec.selector)]
-        ports = [found for pod in pods if (found := self._node.port(pod, port.target)) is not None]
+        ports = [known for pod in pods if (known := self._node.port(pod, port.target)) is not None]
         if not ports:
             raise _RefusedError(503, f"no pod of Service {name} is ready")
         turn = next(self._turns[target.namespace, target.service]) % len(ports)
