@@ -68,7 +68,7 @@ def krt_text(
 ) -> str:
     """A trigger, a task and an exit that stream."""
     config = f"config: {{{config}}}, " if config else ""
-    net = f"networking: {{targetPort: 9000, destinationPort: 80{networking}}}, " if networking is not None else ""
+    net = f"networking: {{targetPort: 9000, destinationPort: 80{networking}}}, "
     pod = '{spec: {containers: [{name: process, env: [{name: ANSWER, value: "' + version + '"}]}]}}'
     return f"""version: {version}
 description: text
