@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.bridge.streaming import process_of, streaming
 
 from kai_airflow.bridge import causes
 from kai_airflow.bridge.causes import cause
+from tests.streaming import process_of, streaming
 
 WAITING: dict[str, Any] = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 1}}
 JUST_NOW = datetime.now(UTC).isoformat()

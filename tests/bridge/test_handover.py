@@ -11,7 +11,7 @@ from kai_airflow.bridge import handover
 from kai_airflow.bridge.handover import Known, Left, Place, Verdict, Wanted
 from kai_airflow.kube import live
 from kai_airflow.plan.names import Stream
-from tests.bridge.streaming import process_of, streaming
+from tests.streaming import process_of, streaming
 
 WORKFLOW = streaming()
 SITE = live.site_label("http://airflow")
