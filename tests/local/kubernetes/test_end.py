@@ -150,12 +150,12 @@ def test_a_server_that_was_killed_leaves_its_folder_to_the_next(own: Kube, serve
     assert not (server.home / "pods" / uid).exists()
 
 
-def test_clients_of_a_server_that_was_killed_reach_the_next_one_with_the_same_port_and_token(tmp_path: Path) -> None:
+def test_clients_of_a_server_that_was_killed_reach_the_next_one_with_the_same_ports_and_token(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("secret")
-    (port,) = ports.free(1)
+    port, ingress = ports.free(2)
     server = Server(tmp_path / "server")
-    server.options = ["--port", str(port), "--token-file", str(token)]
+    server.options = ["--port", str(port), "--ingress-port", str(ingress), "--token-file", str(token)]
     kube = server.start().namespace()
     kubeconfig = server.kubeconfig.read_text()
     kube.create(POLITE)
@@ -163,6 +163,7 @@ def test_clients_of_a_server_that_was_killed_reach_the_next_one_with_the_same_po
     assert server.kubeconfig.read_text() == kubeconfig  # who loads it now is answered as soon as there is a server
     server.start()
     until(lambda: answers(kube))
+    assert httpx.get(f"http://127.0.0.1:{ingress}/").text.startswith("404: no Ingress has a rule")
     assert kube.run("print('again')") == "again\n"
     assert server.kubeconfig.read_text() == kubeconfig
     kube.close()
@@ -217,9 +218,10 @@ def test_a_folder_that_cannot_be_made_is_a_message(server: Server) -> None:
     assert "can't use" in second.stderr
 
 
-def test_a_port_that_is_taken_is_a_message(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--port", "--ingress-port"])
+def test_a_port_that_is_taken_is_a_message(server: Server, tmp_path: Path, option: str) -> None:
     port = server.url.rpartition(":")[2]
-    words = [*server.words(tmp_path / "other"), "--port", port]
+    words = [*server.words(tmp_path / "other"), option, port]
     second = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
     assert (second.returncode, second.stderr.count("\n")) == (2, 1)
     assert f"port {port} of 127.0.0.1 is taken" in second.stderr
