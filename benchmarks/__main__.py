@@ -18,6 +18,7 @@ from benchmarks.bridging import Groups, Intake, Latency, Memory, Rate
 from benchmarks.compiling import Compiling
 from benchmarks.deferral import Deferral
 from benchmarks.feeding import Feeding
+from benchmarks.keeping import Keeping
 from benchmarks.passing import Passing
 from benchmarks.refreshing import Refreshing
 from benchmarks.serving import Serving
@@ -63,7 +64,7 @@ OF_THE_LANGUAGE: dict[str, Callable[[Path], Measurement]] = {
     "refreshing": Refreshing,
     "validating": Validating,
 }
-LIVE: dict[str, Callable[[Path], Measurement]] = {"serving": Serving}
+LIVE: dict[str, Callable[[Path], Measurement]] = {"keeping": Keeping, "serving": Serving}
 WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {
     "feeding": Feeding,
     **BRIDGE_ALONE,
