@@ -18,6 +18,7 @@ from benchmarks.bridging import Groups, Intake, Latency, Memory, Rate
 from benchmarks.compiling import Compiling
 from benchmarks.deferral import Deferral
 from benchmarks.feeding import Feeding
+from benchmarks.keeping import Keeping
 from benchmarks.passing import Passing
 from benchmarks.refreshing import Refreshing
 from benchmarks.site import site
@@ -62,7 +63,12 @@ OF_THE_LANGUAGE: dict[str, Callable[[Path], Measurement]] = {
     "refreshing": Refreshing,
     "validating": Validating,
 }
-WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {"feeding": Feeding, **BRIDGE_ALONE, **OF_THE_LANGUAGE}
+WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {
+    "feeding": Feeding,
+    "keeping": Keeping,
+    **BRIDGE_ALONE,
+    **OF_THE_LANGUAGE,
+}
 ALL = (*ON_THE_STACK, *WITHOUT_STACK)
 GROUPS = {"language": tuple(OF_THE_LANGUAGE), "bridge": (*RUNS_OF_MESSAGES, *BRIDGE_ALONE)}
 

@@ -6,7 +6,6 @@ Says ``act`` for each act, ``late`` when it finds that it stood still, and ``los
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 import time
 
@@ -26,14 +25,22 @@ async def main(kubeconfig: str, namespace: str, name: str, holder: str) -> None:
         async def act() -> None:
             last = time.monotonic()
             while True:
-                if time.monotonic() - last > 1:
-                    pass
+                if time.monotonic() - last > lease.SURE:
+                    say("late")
                 last = time.monotonic()
                 held.require()
+                say("act")
                 await asyncio.sleep(STEP)
 
-        with contextlib.suppress(LeaseLostError):
+        try:
             await held.work(act)
+        except LeaseLostError:
+            say("lost")
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from kai_airflow.bridge.cluster import LEASES, ClusterError, Kubernetes
 from kai_airflow.bridge.lease import Lease, LeaseLostError
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, there, until
 from tests.bridge.parts import at_work
+from tests.conftest import Program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,13 +111,13 @@ async def two_later(one: Holder, two: Holder) -> None:
 async def test_of_many_at_once_one_acts(objects: Kubernetes) -> None:
     holders = [Holder(objects, str(number)) for number in range(8)]
     async with at_work(*(one.work() for one in holders)):
-        async with asyncio.timeout(10):
-            await asyncio.wait(
-                [asyncio.ensure_future(one.acting.wait()) for one in holders], return_when="FIRST_COMPLETED"
-            )
+        acting = [asyncio.ensure_future(one.acting.wait()) for one in holders]
+        await asyncio.wait(acting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.sleep(1)
         assert sum(one.acting.is_set() for one in holders) == 1
         assert all(one.error is None for one in holders)
+        for waiting in acting:
+            waiting.cancel()
 
 
 async def test_a_holder_whose_cluster_is_out_of_reach_stops_before_another_begins(
@@ -200,13 +202,13 @@ async def changed(objects: Kubernetes, *, spec: dict[str, Any] | None = None, **
     """A change by somebody else, whatever the holder does meanwhile."""
     while True:
         now = await found(objects)
-        metadata = {**now["metadata"], **{key: {**now["metadata"].get(key, {}), **what} for key, what in meta.items()}}
+        more = {key: {**now["metadata"].get(key, {}), **what} for key, what in meta.items()}
+        new = {**now, "metadata": {**now["metadata"], **more}, "spec": {**now["spec"], **(spec or {})}}
         try:
-            await objects.replace(
-                LEASES, NAMESPACE, {**now, "metadata": metadata, "spec": {**now["spec"], **(spec or {})}}
-            )
+            await objects.replace(LEASES, NAMESPACE, new)
         except ClusterError as error:
-            assert error.status == 409
+            if error.status != HTTPStatus.CONFLICT:
+                raise
         else:
             return
 
@@ -235,67 +237,36 @@ async def test_what_is_noted_is_there_for_the_next_holder(objects: Kubernetes) -
 
 
 @asynccontextmanager
-async def holding(local: LocalKubernetes, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A program that holds the Lease, and says what it does; it notes each act in the Lease's place of acts."""
+async def holding(local: LocalKubernetes, name: str) -> AsyncIterator[Program]:
+    """A program that holds the Lease, and says what it does."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, PROGRAM, str(local.home / "kubeconfig"), NAMESPACE, NAME, name, stdout=asyncio.subprocess.PIPE
     )
+    program = Program(process)
     try:
-        yield process
+        yield program
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await program.kill()
 
 
-async def said(process: asyncio.subprocess.Process, word: str) -> None:
-    assert process.stdout is not None
-    async with asyncio.timeout(30):
-        async for line in process.stdout:
-            if line.decode().split()[0] == word:
-                return
-    raise AssertionError(f"it never said {word!r}")
-
-
-async def test_a_holder_that_stood_still_notices_before_it_acts_that_another_has_it(
-    local: LocalKubernetes,
-) -> None:
-    async with holding(local, "one") as one, holding(local, "two") as two:
-        first, second = (one, two) if await acts_first(one, two) else (two, one)
-        first.send_signal(signal.SIGSTOP)
-        began = time.monotonic()
-        await said(second, "act")
-        assert time.monotonic() - began < 10
-        first.send_signal(signal.SIGCONT)
-        assert first.stdout is not None
-        # What it had said before it was stopped is still in the pipe.
-        words = [line.split()[0] async for line in _until_lost(first.stdout)]
-        stopped = words.index(b"late")
-        assert b"act" not in words[stopped:]
-
-
-async def acts_first(one: asyncio.subprocess.Process, two: asyncio.subprocess.Process) -> bool:
-    waiting = [asyncio.ensure_future(said(each, "act")) for each in (one, two)]
-    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for each in pending:
-        each.cancel()
-    await asyncio.wait(waiting)
-    return waiting[0] in done and not waiting[0].cancelled()
-
-
-async def _until_lost(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    async with asyncio.timeout(30):
-        async for line in stream:
-            yield line
-            if line.startswith(b"lost"):
-                return
+async def test_a_holder_that_stood_still_notices_before_it_acts_that_another_has_it(local: LocalKubernetes) -> None:
+    async with holding(local, "one") as one:
+        await one.said("act")
+        async with holding(local, "two") as two:
+            one.signal(signal.SIGSTOP)
+            began = time.monotonic()
+            await two.said("act")
+            assert time.monotonic() - began < 12
+            one.signal(signal.SIGCONT)
+            await one.said("lost")
+            assert "act" not in one.lines[one.lines.index("late") :]
 
 
 async def test_where_a_holder_is_killed_another_takes_over(local: LocalKubernetes) -> None:
     async with holding(local, "one") as one:
-        await said(one, "act")
+        await one.said("act")
         async with holding(local, "two") as two:
-            one.kill()
+            await one.kill()
             began = time.monotonic()
-            await said(two, "act")
+            await two.said("act")
             assert time.monotonic() - began < 12
