@@ -27,6 +27,9 @@ from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.streams import ensure_buckets, ensure_live_stream
 from kai_airflow.plan import names
 
+# Whether there is an engine for containers on this machine is no matter, but where a test asks for it.
+os.environ["KAI_AIRFLOW_ENGINE"] = "none"
+
 # Before anything imports Airflow, which makes its home at once.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="kai-airflow-tests-")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)

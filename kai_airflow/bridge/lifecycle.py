@@ -1,4 +1,4 @@
-"""Starting and stopping a version: its DAGs are unpaused or paused, and its processes follow."""
+"""Starting, stopping, publishing a version: its DAGs are unpaused or paused, and its processes follow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kai_airflow.bridge.causes import explained, secrets_of
 from kai_airflow.bridge.client import FORBIDDEN, AirflowError
 from kai_airflow.bridge.cluster import DEPLOYMENTS, INGRESSES, PODS
+from kai_airflow.bridge.publishing import publish
 from kai_airflow.bridge.status import Facts, Objects, product_status
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.found import is_ready
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kai_airflow.bridge.cluster import Kind, Kubernetes
     from kai_airflow.bridge.site import Site
     from kai_airflow.bridge.status import Key, ProductStatus
+    from kai_airflow.kube import Published
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Process, Workflow
 
@@ -143,3 +145,25 @@ class Version:
             if status.state in ("STOPPED", "CREATED"):
                 return status
             await asyncio.sleep(LOOK)
+
+    async def publish(self, note: Mapping[str, str], *, force: bool = False) -> tuple[Published, ...]:
+        """Make its triggers reachable; again, where they are.
+
+        :param note: for Airflow's audit log
+        :param force: take the place of another version that is published
+        :returns: its triggers, with the addresses that are known
+        :raises LifecycleError: it isn't started
+        :raises PublishingError: it has nothing to publish, another version is published, or the Ingress is another's
+        """
+        status = await self.status()
+        if status.state not in ("STARTED", "PUBLISHED"):
+            why = f": {status.cause}" if status.cause else ""
+            raise LifecycleError(
+                f"{status.product} {status.version} is {status.state or 'unknown'}{why}. "
+                f"Remedy: start it first, with `kai-airflow start {status.product} --version {status.version}`."
+            )
+        label, how = site_label(self.site.airflow.url), self.site.settings.publishing
+        shown = await publish(self.cluster, self.workflows, label, self.namespace, how, force=force)
+        if status.state != "PUBLISHED":
+            await self.airflow.record(self.workflows[0].dag_id, note)
+        return shown

@@ -38,7 +38,8 @@ examples:
   kai-airflow schema > krt.schema.json    for editors, to check a krt.yaml while you write it
   kai-airflow start p                     unpause its DAGs, and wait for its long-lived processes
   kai-airflow stop p                      the reverse
-  kai-airflow publish p                   make its triggers reachable, and print their URLs (`unpublish`: the reverse)
+  kai-airflow publish p                   make its triggers reachable, and print their URLs
+  kai-airflow unpublish p                 the reverse
   kai-airflow status                      what all products are doing, with the cause where one can't
   kai-airflow bridge                      messages on NATS start runs, and replies go back (`up` runs one)
   kai-airflow send p.w '{"n": 1}' --wait  a request as a trigger sends it, and what comes back

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from kai_airflow.cli import lifecycle, sites
 from kai_airflow.cli.terminal import print_line, tell
-from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
     import argparse
@@ -40,30 +39,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    from kai_airflow.bridge.publishing import publish
-    from kai_airflow.kube.live import site_label
-
     site = await sites.site(args)
     note = lifecycle.note(args, site)
     async with lifecycle.version(args, site) as version:
-        status = await version.status()
-        if status.state not in ("STARTED", "PUBLISHED"):
-            why = f": {status.cause}" if status.cause else ""
-            raise KaiAirflowError(
-                f"{status.product} {status.version} is {status.state}{why}. "
-                f"Remedy: start it first, with `kai-airflow start {status.product} --version {status.version}`."
-            )
-        shown = await publish(
-            version.cluster,
-            version.workflows,
-            site_label(site.airflow.url),
-            version.namespace,
-            site.settings.publishing,
-            force=args.force,
-        )
-        if status.state != "PUBLISHED":
-            await version.airflow.record(version.workflows[0].dag_id, note)
-    _show(shown)
+        _show(await version.publish(note, force=args.force))
     return 0
 
 

@@ -26,6 +26,7 @@ from kai_airflow.operators.connections import (
     nats_address,
     services,
 )
+from kai_airflow.operators.links import MessagesLink
 from kai_airflow.operators.process import complained
 from kai_airflow.operators.secrets import mask_secrets
 from kai_airflow.operators.xcoms import pull_manifests, push_manifest
@@ -61,6 +62,7 @@ class LiveProcessOperator(BaseOperator):
 
     # What a KRT or a message says is data: nothing here is ever rendered as a template.
     template_fields = ()
+    operator_extra_links = (MessagesLink(),)
     ui_color = "#e6eff8"
 
     def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:

@@ -24,6 +24,7 @@ from kai_airflow.operators import interruptible
 from kai_airflow.operators.attempt import START_TIMEOUT
 from kai_airflow.operators.connections import nats_address
 from kai_airflow.operators.intake import requested
+from kai_airflow.operators.links import MessagesLink
 from kai_airflow.operators.xcoms import push_manifest
 from kai_airflow.plan import names
 
@@ -56,6 +57,7 @@ class LiveTriggerOperator(BaseOperator):
 
     # What a KRT or a message says is data: nothing here is ever rendered as a template.
     template_fields = ()
+    operator_extra_links = (MessagesLink(),)
     ui_color = "#e8f7e4"
 
     def __init__(self, *, workflow: Workflow, process: Process, **kwargs: Any) -> None:

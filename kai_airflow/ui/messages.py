@@ -26,13 +26,17 @@ class Channel:
 
 @dataclass(frozen=True)
 class Manifest:
-    """As much of :class:`kai_airflow.messaging.tries.Manifest` as is shown, its ranges as they are written."""
+    """As much of :class:`kai_airflow.messaging.tries.Manifest` as is shown, its ranges as they are written.
+
+    ``latency`` in seconds, of a long-lived process.
+    """
 
     stream: str
     fed: int
     good: int
     bad: int
     channels: tuple[Channel, ...]
+    latency: float | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ def _manifest(said: Any) -> Manifest | None:
     try:
         channels = [_channel(said["process"], *item) for item in sorted(said["channels"].items())]
         fed, good, bad = (int(said[key]) for key in ("fed", "good", "bad"))
-        return Manifest(str(said["stream"]), fed, good, bad, tuple(channels))
+        latency = None if said.get("latency") is None else float(said["latency"])
+        return Manifest(str(said["stream"]), fed, good, bad, tuple(channels), latency)
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
 

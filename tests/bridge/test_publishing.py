@@ -12,7 +12,7 @@ from kai_airflow.bridge.publishing import PublishingError, publish, unpublish
 from kai_airflow.kube.live import Publishing, site_label
 from kai_airflow.plan.model import Networking
 from tests.bridge.clusters import NAMESPACE
-from tests.bridge.streaming import process_of, streaming
+from tests.streaming import process_of, streaming
 
 if TYPE_CHECKING:
     from kai_airflow.plan import Workflow

@@ -10,13 +10,13 @@ from kai_airflow.messaging.tries import Manifest
 from kai_airflow.plan.names import Stream
 from kai_airflow.ui.messages import LONGEST, Channel, messages
 from kai_airflow.ui.shelf import Left
-from tests.bridge.streaming import process_of, streaming
+from tests.streaming import process_of, streaming
 
 WORKER = process_of(streaming(), "worker")
 
 
 def left(process: str, channels: dict[str, dict[str, tuple[int, ...]]], state: str = "success") -> Left:
-    return Left(state, Manifest(Stream("RUNS_shop_train"), process, 3, 2, 1, channels).to_json())
+    return Left(state, Manifest(Stream("RUNS_shop_train"), process, 3, 2, 1, channels, 0.5).to_json())
 
 
 def test_what_it_was_fed_is_what_upstream_published_for_it() -> None:
@@ -29,6 +29,7 @@ def test_what_it_was_fed_is_what_upstream_published_for_it() -> None:
     assert found.fed == (Channel(feeder.process, feeder.channel, 2, "4-5"),)
     assert found.manifest is not None
     assert (found.manifest.fed, found.manifest.good, found.manifest.bad) == (3, 2, 1)
+    assert found.manifest.latency == 0.5
     assert found.manifest.channels == (Channel("worker", "", 3, "7,8-9"),)
 
 

@@ -7,7 +7,7 @@ from kai_airflow.bridge.status import Objects
 from kai_airflow.ui.board import Look
 from kai_airflow.ui.products import products
 from kai_airflow.ui.shelf import Shelf
-from tests.bridge.streaming import streaming
+from tests.streaming import streaming
 
 WORKFLOW = streaming()
 UNPAUSED, PAUSED = Dag(paused=False, broken=False), Dag(paused=True, broken=False)

@@ -91,7 +91,7 @@ def test_no_page_loads_anything_from_elsewhere() -> None:
 
 def messages(**changes: Any) -> str:
     channel = Channel("splitter", "go", 2, "5-6")
-    shown = Messages("success", Manifest("RUNS_shop_train", 1, 1, 0, (channel,)), (Channel("start", "", 1, "4"),))
+    shown = Messages("success", Manifest("RUNS_shop_train", 1, 1, 0, (channel,), None), (Channel("start", "", 1, "4"),))
     return messages_page("shop.train", "manual__2026-01-01T00:00:00+00:00", "splitter", replace(shown, **changes))
 
 
@@ -110,6 +110,10 @@ def test_what_is_not_known_of_a_tasks_messages_is_said() -> None:
 
 
 def test_a_manifest_is_text() -> None:
-    shown = messages(manifest=Manifest(HOSTILE, 1, 1, 0, (Channel(HOSTILE, HOSTILE, 1, HOSTILE),)))
+    shown = messages(manifest=Manifest(HOSTILE, 1, 1, 0, (Channel(HOSTILE, HOSTILE, 1, HOSTILE),), None))
     assert "<script>" not in shown
     assert shown.count(ESCAPED) == 4
+
+
+def test_the_latency_of_a_long_lived_process() -> None:
+    assert "<dd>0.012 s</dd>" in messages(manifest=Manifest("shop_v1_0_0_serve", 1, 1, 0, (), 0.0123))
