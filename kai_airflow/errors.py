@@ -9,6 +9,7 @@ KaiAirflowError
 ├── nats.errors.ConnectionMissingError, ConnectionWrongError
 ├── operators.pods.KubeError                Kubernetes refuses, is out of reach, or lost the pod
 ├── operators.supervisor.ProcessEndedError  a process that ended, never started, or can't
+├── bridge.cluster.ClusterError             the cluster refuses, or is out of reach, for the bridge
 ├── bundle.mirror.BundleError               a bundle whose folders can't work
 └── local.errors.StackError                 the stack of one machine
 """

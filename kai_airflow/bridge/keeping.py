@@ -44,18 +44,18 @@ class Keeping:
     nats: LiveNats
     workflows: Callable[[], Mapping[str, Workflow]]
     _following: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _told: str = ""
 
     async def work(self) -> None:
         """Go on until cancelled. Whatever fails is told once, and tried again: it never stops the rest of a bridge."""
-        told = ""
         while True:
             try:
                 async with reaching(self.site.cluster) as kubernetes:
                     await self._work(kubernetes)
             except KaiAirflowError as error:
-                if str(error) != told:
+                if str(error) != self._told:
                     log.warning("long-lived processes aren't looked after: %s", error)
-                told = str(error)
+                self._told = str(error)
             except Exception:
                 log.exception("keeping long-lived processes ended, and begins anew")
             await asyncio.sleep(AGAIN)
@@ -67,6 +67,7 @@ class Keeping:
         await lease.work(lambda: self._act(kubernetes, lease))
 
     async def _act(self, kubernetes: Kubernetes, lease: Lease) -> None:
+        self._told = ""
         keeper = Keeper(kubernetes, self.site, self.nats, self.airflow.has_dags, lease.require, lease.predecessor)
         try:
             async with asyncio.TaskGroup() as group:

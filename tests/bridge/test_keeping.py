@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +17,18 @@ import yaml
 from kai_airflow.bridge import causes, ends, keeper, keeping
 from kai_airflow.bridge.cluster import AUTOSCALERS, DEPLOYMENTS, INGRESSES, LEASES, PODS, SECRETS, SERVICES, reaching
 from kai_airflow.bridge.handover import routed_to
+from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
 from tests.bridge.airflow_stub import answering
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, gone, there, until
 from tests.bridge.keeping import Kept, krt_text
+from tests.bridge.parts import at_work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.bridge.cluster import Kubernetes
-    from kai_airflow.bridge.site import Cluster
     from kai_airflow.kube.objects import Manifest
     from tests.bridge.airflow_stub import AirflowStub
 
@@ -432,6 +434,19 @@ async def test_a_cluster_that_is_not_there_is_told_once_and_waited_for(
         kept.local.start()
         await kept.until_names(DEPLOYMENTS, V1)
     assert sum("aren't looked after" in line for line in caplog.messages) == 1
+
+
+async def test_where_there_is_no_cluster_it_is_told_once(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("kubernetes_asyncio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", "/nowhere/kubeconfig")
+    made = kept.keeping()
+    made.site = replace(made.site, cluster=Cluster())
+    async with at_work(made.work()) as (task,):
+        await asyncio.sleep(0.5)
+        assert not task.done()
+    (told,) = [line for line in caplog.messages if "kubeconfig" in line.lower()]
+    assert "connection kubernetes_default" in told
 
 
 # What it may.
