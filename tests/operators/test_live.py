@@ -27,7 +27,7 @@ from kai_airflow.operators.live_process import LiveProcessOperator, NotHandledEr
 from kai_airflow.operators.live_trigger import LiveTriggerOperator, NobodyListensError
 from kai_airflow.plan import names
 from tests.conftest import LiveWorkflow
-from tests.streaming import consumer_of, process_of, started, streaming
+from tests.bridge.streaming import consumer_of, process_of, started, streaming
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
