@@ -26,8 +26,8 @@ from kai_airflow.operators import live_process, live_trigger
 from kai_airflow.operators.live_process import LiveProcessOperator, NotHandledError
 from kai_airflow.operators.live_trigger import LiveTriggerOperator, NobodyListensError
 from kai_airflow.plan import names
+from tests.bridge.streaming import consumer_of, process_of, started, streaming
 from tests.conftest import LiveWorkflow
-from tests.streaming import consumer_of, process_of, started, streaming
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
