@@ -21,6 +21,7 @@ from benchmarks.feeding import Feeding
 from benchmarks.keeping import Keeping
 from benchmarks.passing import Passing
 from benchmarks.refreshing import Refreshing
+from benchmarks.serving import Serving
 from benchmarks.site import site
 from benchmarks.tasks import Tasks, Workflows
 from benchmarks.validating import Validating
@@ -63,14 +64,19 @@ OF_THE_LANGUAGE: dict[str, Callable[[Path], Measurement]] = {
     "refreshing": Refreshing,
     "validating": Validating,
 }
+LIVE: dict[str, Callable[[Path], Measurement]] = {"keeping": Keeping, "serving": Serving}
 WITHOUT_STACK: dict[str, Callable[[Path], Measurement]] = {
     "feeding": Feeding,
-    "keeping": Keeping,
     **BRIDGE_ALONE,
+    **LIVE,
     **OF_THE_LANGUAGE,
 }
 ALL = (*ON_THE_STACK, *WITHOUT_STACK)
-GROUPS = {"language": tuple(OF_THE_LANGUAGE), "bridge": (*RUNS_OF_MESSAGES, *BRIDGE_ALONE)}
+GROUPS = {
+    "language": tuple(OF_THE_LANGUAGE),
+    "bridge": (*RUNS_OF_MESSAGES, *BRIDGE_ALONE),
+    "live": tuple(LIVE),
+}
 
 
 def main() -> int:

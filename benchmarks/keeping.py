@@ -16,9 +16,10 @@ from aiohttp import web
 from benchmarks.errors import BenchmarkError
 from benchmarks.feeding import nats_server
 from benchmarks.figures import MEGABYTES, Table, Unit
-from kai_airflow.bridge.cluster import DEPLOYMENTS, PODS, ClusterError, Kubernetes, reaching
+from kai_airflow.bridge.cluster import DEPLOYMENTS, PODS, Kubernetes, reaching
 from kai_airflow.bridge.site import AirflowSite, Cluster, Site
 from kai_airflow.kube import live
+from kai_airflow.local.cluster import answers
 from kai_airflow.local.waiting import until
 from kai_airflow.messaging.address import NatsAddress
 
@@ -145,20 +146,11 @@ async def _kubernetes(folder: Path) -> AsyncIterator[Cluster]:
     cluster = Cluster(NAMESPACE, kubeconfig=str(folder / "kubeconfig"))
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "kai_airflow.local.kubernetes", *options)
     try:
-        await until("the local Kubernetes API", partial(_answers, cluster), PATIENCE)
+        await until("the local Kubernetes API", partial(answers, Path(cluster.kubeconfig)), PATIENCE)
         yield cluster
     finally:
         process.terminate()
         await process.wait()
-
-
-async def _answers(cluster: Cluster) -> bool:
-    try:
-        async with reaching(cluster) as kubernetes:
-            await kubernetes.list(PODS, NAMESPACE)
-    except ClusterError:
-        return False
-    return True
 
 
 @asynccontextmanager

@@ -27,6 +27,9 @@ from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.streams import ensure_buckets, ensure_live_stream
 from kai_airflow.plan import names
 
+# Whether there is an engine for containers on this machine is no matter, but where a test asks for it.
+os.environ["KAI_AIRFLOW_ENGINE"] = "none"
+
 # Before anything imports Airflow, which makes its home at once.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="kai-airflow-tests-")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
@@ -271,6 +274,12 @@ class LiveWorkflow:
             "predictions": {"endpoint": "r", "username": "u", "password": "p", "index": "i"},
             "measurements": {"endpoint": "o", "insecure": True, "timeout": 5, "metrics_interval": 10},
         }
+
+    def trigger_app(self, process: str, subscriptions: Sequence[str] = (), **config: str) -> dict[str, Any]:
+        """What app.yaml holds for a trigger."""
+        app = self.app(process, subscriptions, **config)
+        app["metadata"]["process_type"] = "trigger"
+        return app
 
     def written(self, app: Mapping[str, Any]) -> Path:
         """A new folder with this app.yaml."""

@@ -261,22 +261,24 @@ def test_airflow_takes_the_setting_of_bundles(monkeypatch: pytest.MonkeyPatch) -
     assert "dags-folder" in bundles
 
 
-def manifests() -> dict[str, Any]:
-    """The Kubernetes objects of the page on deploying, by kind."""
-    return {found["kind"]: found for found in map(yaml.safe_load, blocks(DEPLOYING, "yaml"))}
+def manifests(name: str) -> dict[str, Any]:
+    """The Kubernetes objects of this name of the page on deploying, by kind."""
+    listed = map(yaml.safe_load, blocks(DEPLOYING, "yaml"))
+    return {found["kind"]: found for found in listed if found["metadata"]["name"] == name}
 
 
 def allowed() -> set[tuple[str, str]]:
-    """What the Role allows: resource and verb."""
-    rules = manifests()["Role"]["rules"]
+    """What the Role of the tasks allows: resource and verb."""
+    rules = manifests("kai-airflow")["Role"]["rules"]
     assert all(rule["apiGroups"] == [""] for rule in rules)
     return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
 
-def test_the_binding_binds_the_role() -> None:
-    role, binding = manifests()["Role"], manifests()["RoleBinding"]
-    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "kai-airflow"}
-    assert binding["metadata"] == role["metadata"] == {"name": "kai-airflow", "namespace": "kai"}
+@pytest.mark.parametrize("name", ["kai-airflow", "kai-airflow-bridge"])
+def test_a_binding_binds_its_role(name: str) -> None:
+    role, binding = manifests(name)["Role"], manifests(name)["RoleBinding"]
+    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    assert binding["metadata"] == role["metadata"] == {"name": name, "namespace": "kai"}
 
 
 def verb(request: aiohttp.TraceRequestStartParams) -> tuple[str, str]:

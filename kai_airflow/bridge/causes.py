@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.bridge.cluster import EVENTS
@@ -20,6 +21,7 @@ LINES, BYTES = 5, 4096  # of a log, at most
 _LONGEST = 500  # characters of what a cluster says
 _SHORTEST_SECRET = 4  # characters; a shorter one would take half of a text away
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+_MOMENT = timedelta(seconds=30)
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -50,7 +52,7 @@ async def explained(
         if told and _has_crashed(pod):
             told += await _last_lines(kubernetes, pod)
             break
-        if deployment and not told and not is_ready(deployment) and _waits(pod)[0] in _STARTING:
+        if deployment and not told and not is_ready(deployment) and _is_starting(pod):
             told = await _warned(kubernetes, pod)
     return _masked(told, secrets)
 
@@ -104,9 +106,18 @@ def _unready(pod: Manifest) -> str:
 
 
 def _has_crashed(pod: Manifest) -> bool:
-    """Whether its process has ended, and doesn't run well since."""
+    """Whether its process has ended, and doesn't run well since: what runs for a moment proves nothing."""
     status = _status(pod)
-    return bool(_terminated(status)) and not status.get("ready")
+    if not _terminated(status):
+        return False
+    began = ((status.get("state") or {}).get("running") or {}).get("startedAt")
+    return not status.get("ready") or not began or datetime.now(UTC) - datetime.fromisoformat(began) < _MOMENT
+
+
+def _is_starting(pod: Manifest) -> bool:
+    """Whether its container was never there."""
+    state = _status(pod).get("state") or {}
+    return not _terminated(_status(pod)) and "running" not in state and _waits(pod)[0] in _STARTING
 
 
 def _terminated(status: Mapping[str, Any]) -> dict[str, Any]:

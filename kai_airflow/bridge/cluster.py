@@ -8,11 +8,13 @@ import os
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import yaml
 from kubernetes_asyncio import client, config
+from kubernetes_asyncio.config import kube_config
 from kubernetes_asyncio.config.incluster_config import SERVICE_HOST_ENV_NAME
 
 from kai_airflow.errors import KaiAirflowError
@@ -234,15 +236,22 @@ async def _configured(cluster: Cluster, configuration: Any) -> Any:
     try:
         if cluster.config:
             return await config.load_kube_config_from_dict(dict(cluster.config), **how)
-        if cluster.kubeconfig:
-            return await config.load_kube_config(cluster.kubeconfig, persist_config=False, **how)
-        if SERVICE_HOST_ENV_NAME not in os.environ:
-            return await config.load_kube_config(persist_config=False, **how)
+        if cluster.kubeconfig or SERVICE_HOST_ENV_NAME not in os.environ:
+            files = _there(cluster.kubeconfig or kube_config.KUBE_CONFIG_DEFAULT_LOCATION)
+            return await config.load_kube_config(files, persist_config=False, **how)
         config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
-        where = cluster.kubeconfig or ("kube_config" if cluster.config else "this runs in no cluster, and KUBECONFIG")
+        where = "kubeconfig" if cluster.kubeconfig or cluster.config else "this runs in no cluster, and KUBECONFIG"
         raise ClusterError(0, f"Kubernetes: {where}: {str(error).rstrip('.')}. {_SETUP}") from error
     return None
+
+
+def _there(files: str) -> str:
+    """Those of a list of files that are there; the client tells of each that isn't, each time."""
+    found = [file for file in files.split(os.pathsep) if Path(file).expanduser().is_file()]
+    if not found:
+        raise FileNotFoundError(f"no file {files}")
+    return os.pathsep.join(found)
 
 
 def _event(line: bytes, doing: str) -> tuple[str, Manifest]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kai_airflow.kube.found import is_ready, stream_of
-from kai_airflow.kube.live import DAG_ANNOTATION
+from kai_airflow.kube.found import dag_of, is_ready, stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Set
@@ -73,7 +72,7 @@ class Left:
         meta = found["metadata"]
         return cls(
             name=meta["name"],
-            dag_id=(meta.get("annotations") or {}).get(DAG_ANNOTATION, ""),
+            dag_id=dag_of(found),
             stream=stream_of(found),
             type=(meta.get("labels") or {}).get("type", ""),
             runs=deployment is not None,

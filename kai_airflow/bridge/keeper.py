@@ -24,7 +24,7 @@ from kai_airflow.bridge.observed import KEPT, Observed
 from kai_airflow.bridge.workqueue import WorkQueue
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import live
-from kai_airflow.kube.found import is_ready, stream_of
+from kai_airflow.kube.found import dag_of, is_ready, stream_of
 from kai_airflow.messaging.cancelling import heed_cancel
 from kai_airflow.plan import names
 
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 WORKERS = 8
 GRACE = 60.0  # seconds that an old version's trigger has, once nobody calls it any more, to answer who waits
+STEADY = 3.0  # seconds for which a new version must have been ready: one that crashes is, for a moment
 QUIET = 2.0  # seconds for which a stream must have had nothing to do before what serves it goes
 LOOK = 0.5  # seconds between two looks at such a stream
 TOLD_AGAIN = 2.0  # seconds before NATS is told again of an end
@@ -75,6 +76,7 @@ class Keeper:
     _active: frozenset[str] = frozenset()
     _configs: dict[Place, tuple[dict[str, str], str]] = field(default_factory=dict)
     _since: dict[Place | str, float] = field(default_factory=dict)
+    _turned: dict[str, float] = field(default_factory=dict)
     _queue: WorkQueue[Place] = field(default_factory=WorkQueue)
     _ended: asyncio.Queue[Labels] = field(default_factory=asyncio.Queue)
 
@@ -140,6 +142,8 @@ class Keeper:
         if essential(before) != essential(now):
             self._queue.add(Place(found["metadata"]["namespace"], found["metadata"]["name"]))
         turned = kind is DEPLOYMENTS and is_ready(before) != is_ready(now)
+        if turned:
+            self._turned[dag_of(found)] = asyncio.get_running_loop().time()
         if turned or kind is INGRESSES:
             self._add(self._others())
 
@@ -266,7 +270,7 @@ class Keeper:
         now = asyncio.get_running_loop().time()
         if verdict is Verdict.STAYS:
             self._since.pop(left.stream, None)
-            return None
+            return STEADY if left.dag_id in self._unsteady() else None
         if verdict is Verdict.GOES_IN_TIME:
             return self._since.setdefault(place, now) + GRACE - now
         if verdict is Verdict.GOES_WHEN_IDLE:
@@ -283,10 +287,16 @@ class Keeper:
         return Known(
             streams=self._streams,
             active=self._active,
-            ready=handover.ready_dags(self._streams, self._wanted, deployments),
+            ready=handover.ready_dags(self._streams, self._wanted, deployments) - self._unsteady(),
             routed=handover.routed_to(one for _, one in self.observed.all(INGRESSES)),
             triggers=frozenset(map(stream_of, triggers)),
         )
+
+    def _unsteady(self) -> frozenset[str]:
+        """The DAGs of which a process became ready, or ceased to be, a moment ago."""
+        moment = asyncio.get_running_loop().time() - STEADY
+        self._turned = {dag_id: when for dag_id, when in self._turned.items() if when > moment}
+        return frozenset(self._turned)
 
     def _forget(self, place: Place) -> None:
         self._configs.pop(place, None)

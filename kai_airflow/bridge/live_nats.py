@@ -117,10 +117,14 @@ class LiveNats:
                         continue
 
     async def _hand_back(self, stream: Stream, name: str) -> None:
+        """Where another death comes meanwhile, its own call sees to all that is pending then."""
         death = self._deaths[stream, name] = object()
         async with _acks(self.connection, stream, name) as acks:
             found = await self._nobodys(stream, name, acks)
-            if found and self._deaths.get((stream, name)) is death:
+            if self._deaths.get((stream, name)) is not death:
+                return
+            del self._deaths[stream, name]
+            if found:
                 info, last = found
                 await self._nak(stream, info, [n for n in range(floor(info) + 1, last + 1) if n not in acks.seen])
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import Any
 
 from kai_airflow.demo.learning import Json, compare, split, train
+from kai_airflow.demo.webhook import request_of
 
 FOLDERS = ("api", "cmd/server", "internal/store", "pkg/nats", "scripts", "tests/unit", "training/models")
 STEMS = ("client", "config", "handler", "loader", "metrics", "model", "runner", "store_test", "test_loader", "utils")
@@ -13,26 +15,36 @@ SUFFIXES = (".go", ".go", ".go", ".py", ".py", ".py", ".md", ".yaml")
 
 
 def push_event(seed: int) -> dict[str, Any]:
-    """A GitHub push event, cut to what matters here; the same one for the same seed. It changes Go and Python files."""
+    """A push event as github-trigger sends it; the same one for the same seed. It changes Go and Python files."""
+    return request_of("push", posted(seed))
+
+
+def posted(seed: int) -> bytes:
+    """What GitHub posts for it, cut to what matters here."""
     random = Random(seed)
     commits = [_commit(random) for _ in range(random.randint(3, 6))]
     commits[0]["added"] += ["cmd/server/main.go", "training/main.py"]
-    return {
+    event = {
         "ref": "refs/heads/main",
         "before": _sha(random),
         "after": commits[-1]["id"],
-        "repository": {"name": "github-trainer", "full_name": "konstellation/github-trainer"},
+        "repository": {
+            "name": "github-trainer",
+            "full_name": "konstellation/github-trainer",
+            "url": "https://github.com/konstellation/github-trainer",
+        },
         "pusher": {"name": "octocat"},
         "commits": commits,
     }
+    return json.dumps(event).encode()
 
 
-def expected(event: Json) -> dict[str, Any] | None:
-    """What ``exit`` publishes for this event; None where it changes no file that anybody trains on.
+def expected(request: Json) -> dict[str, Any] | None:
+    """What ``exit`` publishes for this request; None where it changes no file that anybody trains on.
 
     :raises ValueError: not a push event
     """
-    results = [train(job) for job in split(event)]
+    results = [train(job) for job in split(request)]
     return compare(results) if results else None
 
 

@@ -27,14 +27,14 @@ EPOCHS = 100
 RATE = 0.1
 
 
-def split(event: Json) -> list[dict[str, Any]]:
-    """One training job for each language in which the push changed files.
+def split(request: Json) -> list[dict[str, Any]]:
+    """One training job for each language in which a push changed files; ``body`` of the request holds the event.
 
     Each names all the languages, so that whoever compares knows what to wait for.
 
     :raises ValueError: not a push event
     """
-    files = _changed(event)
+    files = _changed(request)
     by_language = {
         language: {path: change for path, change in files.items() if PurePosixPath(path).suffix == suffix}
         for suffix, language in LANGUAGES.items()
@@ -65,15 +65,15 @@ def compare(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"winner": min(scores, key=lambda language: (-scores[language], language)), "scores": scores}
 
 
-def _changed(event: Json) -> dict[str, str]:
+def _changed(request: Json) -> dict[str, str]:
     """Path to ``added`` or ``modified``; a file that is added and modified afterwards is added."""
-    match event:
-        case {"commits": [*commits]} if all(isinstance(commit, dict) for commit in commits):
+    match request:
+        case {"body": {"commits": [*commits]}} if all(isinstance(commit, dict) for commit in commits):
             changed: dict[str, str] = {}
             for commit in commits:
                 changed = {path: change for change in CHANGES for path in commit.get(change) or ()} | changed
             return changed
-    raise ValueError('not a GitHub push event: it has no list "commits" of objects')
+    raise ValueError('not a GitHub push event: its "body" has no list "commits" of objects')
 
 
 def _features(path: str) -> Features:

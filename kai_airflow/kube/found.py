@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.kube.live import MANAGED_BY, MANAGER, SITE_LABEL, STREAM_ANNOTATION
+from kai_airflow.kube.live import DAG_ANNOTATION, MANAGED_BY, MANAGER, SITE_LABEL, STREAM_ANNOTATION
 from kai_airflow.plan.names import Stream
 
 if TYPE_CHECKING:
@@ -15,6 +15,11 @@ def is_of(found: Mapping[str, Any], site: str) -> bool:
     """Whether an object, as the API gives it, is a site's own."""
     own = found["metadata"].get("labels") or {}
     return own.get(MANAGED_BY) == MANAGER and own.get(SITE_LABEL) == site
+
+
+def dag_of(found: Mapping[str, Any]) -> str:
+    """The DAG that an object belongs to, empty where it doesn't say so."""
+    return str((found["metadata"].get("annotations") or {}).get(DAG_ANNOTATION, ""))
 
 
 def stream_of(found: Mapping[str, Any]) -> Stream:

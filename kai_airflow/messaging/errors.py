@@ -64,6 +64,17 @@ class StreamGoneError(JetStreamError):
         super().__init__(f"NATS: stream {stream} was deleted and made anew.")
 
 
+class KaiStreamError(JetStreamError):
+    """A live stream that KAI made, and may be working with."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"NATS: stream {stream} is KAI's: it is kept by interest. Here as well, its messages would be worked on "
+            "twice. Remedy: give the KRT another version, or stop this version in KAI, which removes the stream "
+            "(docs/from-kai.md)."
+        )
+
+
 class NoConsumerError(JetStreamError):
     """A consumer that isn't there any more: it was removed, or its stream was."""
 

@@ -11,8 +11,9 @@ their messages there.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -100,9 +101,9 @@ class Hop:
     _open: dict[tuple[str, int], Arrival] = field(default_factory=dict)
     _outputs: list[Output] = field(default_factory=list)
     _last_published: int = 0
-    _had_outputs: bool = False
+    _had_outputs: bool | None = None
     _last_news: float = field(default_factory=time.monotonic)
-    _last_read: float = 0.0
+    _last_read: float = -math.inf
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -110,7 +111,7 @@ class Hop:
         """Whether nothing of it is in hand, or waits."""
         if not self._open:
             return True
-        return self._had_outputs and time.monotonic() - self._last_news > OVERTAKEN_SECONDS
+        return bool(self._had_outputs) and time.monotonic() - self._last_news > OVERTAKEN_SECONDS
 
     async def look(self) -> tuple[Consumer, ...]:
         """Ask the consumers how far they are; gives those that nobody listens on, though something waits there.
@@ -132,12 +133,10 @@ class Hop:
 
     async def changed(self) -> None:
         """Wait until something of it is acked, a second at most."""
-        self._woken.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_TICK_SECONDS):
                 await self._woken.wait()
-        except TimeoutError:
-            return
+        self._woken.clear()
 
     async def settled(self) -> bool:
         """Whether nothing more came of it for a moment: the SDKs ack before they publish an error."""
@@ -151,6 +150,8 @@ class Hop:
             async for one in kept:
                 found |= await self._take(one)
         self._last_read = time.monotonic()
+        if self._had_outputs is None:
+            self._had_outputs = bool(self._outputs)
         if found:
             self._last_news = time.monotonic()
         return found
@@ -168,11 +169,9 @@ class Hop:
         return Result(replace(left, latency=latency), outcome.complaints)
 
     async def begin(self, arrivals: Iterable[Arrival]) -> None:
-        """Take in what arrived for the process, and what stands in the stream already."""
+        """Take in what arrived for the process; from now on acks are heard."""
         for arrival in arrivals:
             await self._open_up(arrival)
-        await self.read()
-        self._had_outputs = bool(self._outputs)
 
     def _take_floor(self, info: ConsumerInfo) -> None:
         for arrival in [one for one in self._open.values() if one.consumer == info.name]:

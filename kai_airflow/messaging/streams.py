@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nats.js import api
 from nats.js.errors import BadRequestError, BucketNotFoundError, KeyWrongLastSequenceError, NotFoundError
 
-from kai_airflow.messaging.errors import NoStreamError, translated
+from kai_airflow.messaging.errors import KaiStreamError, NoStreamError, translated
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ async def ensure_live_stream(
     replay and audit (design, section 3). Where the stream is full, who publishes gets an error: no message goes
     before its time. What fits in has room for the headers that are added on its way: the SDKs ask for the limit.
 
+    :raises KaiStreamError: KAI made it, whose processes may be working with it
     :raises JetStreamError: JetStream is off or full, or NATS cannot change what is there
     :raises NatsUnavailableError: no answer
     """
@@ -77,8 +78,20 @@ async def ensure_live_stream(
         discard=api.DiscardPolicy.NEW,
         max_msg_size=largest(connection),
     )
+    await _refuse_kais(connection.js, name)
     await _ensure_stream(connection.js, wanted)
     return await created(connection.js, name)
+
+
+async def _refuse_kais(js: JetStreamContext, name: names.Stream) -> None:
+    """Raise KaiStreamError where KAI serves this version: nothing else keeps a stream of this name by interest."""
+    with translated(f"look at stream {name}"):
+        try:
+            found = (await js.stream_info(name)).config
+        except NotFoundError:
+            return
+    if found.retention == api.RetentionPolicy.INTEREST:
+        raise KaiStreamError(name)
 
 
 def largest(connection: Connection) -> int:

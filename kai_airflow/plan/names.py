@@ -106,6 +106,11 @@ def consumer(subject: Subject, process: str) -> Consumer:
     return Consumer(f"{subject.replace('.', '-')}-{process}")
 
 
+def reply_consumer(subject: Subject, process: str, unique: str) -> Consumer:
+    """The consumer that one running copy of a trigger has for one of its inputs: each copy gets all replies."""
+    return Consumer(f"{consumer(subject, process)}-{unique}")
+
+
 def versions_of(stream: Stream, version: str) -> re.Pattern[str]:
     """Matches the live streams of a workflow in all its versions, of which ``stream`` is the one of ``version``."""
     before, own, after = stream.partition(f"_{underscored(version)}_")

@@ -1,6 +1,6 @@
 """Writing a process in Python: a small helper that behaves as KAI's SDK runners do (KAI reference, sections 3 to 5).
 
-::
+A task or exit::
 
     from kai_airflow.process import Process, Request
 
@@ -12,10 +12,14 @@
 
     if __name__ == "__main__":
         process.run()
+
+A trigger: :class:`Trigger`.
 """
 
-from kai_airflow.process.errors import ProcessError
-from kai_airflow.process.request import Request
+from kai_airflow.process.errors import NoReplyError, ProcessError
+from kai_airflow.process.listening import address, port
+from kai_airflow.process.request import Reply, Request
 from kai_airflow.process.runner import Process
+from kai_airflow.process.trigger import Trigger
 
-__all__ = ["Process", "ProcessError", "Request"]
+__all__ = ["NoReplyError", "Process", "ProcessError", "Reply", "Request", "Trigger", "address", "port"]

@@ -1,28 +1,24 @@
-"""One request that a process has in hand, and what it publishes for it."""
+"""What comes in: a request that a process has in hand, with what it publishes for it, or a reply."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kai_airflow.messaging.codec import Json, Message, MessageType, Payload, encode, pack, unpack
-from kai_airflow.messaging.errors import translated
-from kai_airflow.process.errors import ProcessError
+from kai_airflow.messaging.codec import Json, Payload, pack, unpack
+from kai_airflow.process.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Generator
+    from collections.abc import Awaitable, Generator
 
     from kai_airflow.messaging.connection import Connection
 
-CHANNEL = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
-
 
 @dataclass(frozen=True)
-class Request:
+class Incoming:
     """A message that came in.
 
     ``sender`` is the process that published it, ``raw`` its payload as it travelled, ``error`` the text of a message
@@ -33,7 +29,6 @@ class Request:
     sender: str
     raw: Payload
     error: str
-    outbox: Outbox = field(repr=False)
 
     @cached_property
     def payload(self) -> Json:
@@ -42,6 +37,17 @@ class Request:
         :raises BadMessageError: the payload is not of the type that it says it is
         """
         return unpack(self.raw)
+
+
+class Reply(Incoming):
+    """What came back to a trigger for one of its requests."""
+
+
+@dataclass(frozen=True)
+class Request(Incoming):
+    """A request that a task or exit has in hand."""
+
+    outbox: Outbox = field(repr=False)
 
     def send(self, payload: Json | Payload, *, channel: str = "", request_id: str | None = None) -> Awaitable[None]:
         """Publish on this process's own subject, or on one of its channels.
@@ -55,8 +61,7 @@ class Request:
         :raises MessageTooLargeError: too large for NATS even when gzipped
         :raises ProcessError: no channel can have this name
         """
-        packed = payload if isinstance(payload, Payload) else pack(payload)
-        return self.outbox.put(self._id(request_id), channel, packed)
+        return self.outbox.put(self._id(request_id), channel, packed(payload))
 
     def send_error(self, text: str, *, channel: str = "", request_id: str | None = None) -> Awaitable[None]:
         """Publish a message of type ERROR; otherwise as :meth:`send`."""
@@ -66,62 +71,92 @@ class Request:
         return self.id if other is None else other
 
 
+def packed(payload: Json | Payload) -> Payload:
+    """A payload as it travels. Raises PayloadError."""
+    return payload if isinstance(payload, Payload) else pack(payload)
+
+
 class Outbox:
-    """Publishes, one after the other, in the order in which it was asked."""
+    """Publishes, one after the other, in the order in which it was asked.
+
+    What is awaited at once is published without a task of its own, so that it travels together with the ack before
+    it; what isn't, all the same, as soon as the handler lets the event loop do something else.
+    """
 
     def __init__(self, connection: Connection, process: str, output: str, limit: int) -> None:
-        self._connection = connection
-        self._process = process
-        self._output = output
-        self._limit = limit
+        self._output = Output(connection, process, output, limit)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._turn = asyncio.Lock()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._asked: list[_Sending] = []  # and not begun
+        self._begun: set[asyncio.Task[None]] = set()
+        self._failed: list[BaseException] = []
 
     def put(self, request_id: str, channel: str, payload: Payload, error: str | None = None) -> Awaitable[None]:
         """Publish from the event loop's thread or from another, which waits until it is done."""
-        kind = MessageType.OK if error is None else MessageType.ERROR
-        message = Message(request_id, payload, error or "", self._process, kind)
-        sending = self._publish(self._subject(channel), encode(message, self._limit))
-        if threading.get_ident() == self._thread:
-            return self._begin(sending)
-        asyncio.run_coroutine_threadsafe(sending, self._loop).result()
-        return _Done()
+        subject, data = self._output.on(channel), self._output.encoded(request_id, payload, error)
+        if threading.get_ident() != self._thread:
+            asyncio.run_coroutine_threadsafe(self._publish(subject, data), self._loop).result()
+            return _Done()
+        if not self._asked:
+            self._loop.call_soon(self._begin)
+        self._asked.append(_Sending(self, subject, data))
+        return self._asked[-1]
+
+    async def finish(self, sending: _Sending) -> None:
+        """Publish what was asked for, after all that was asked for before. Raises MessagingError."""
+        if self._asked == [sending] and not self._begun:
+            self._asked = []
+            await self._publish(sending.subject, sending.data)
+            return
+        self._begin()
+        if sending.task:
+            await sending.task
 
     async def settle(self) -> None:
         """Wait for what was not awaited.
 
-        :raises MessagingError: one of them could not be published
+        :raises MessagingError: something could not be published, whether or not the handler knows
         """
-        sending, self._sending = self._sending, set()
-        results = await asyncio.gather(*sending, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        self._begin()
+        while self._begun:
+            await asyncio.wait(self._begun)
+        failed, self._failed = self._failed, []
+        for error in failed:
+            raise error
 
-    def _begin(self, sending: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(sending)
-        self._sending.add(task)
-        task.add_done_callback(self._forget)
-        return task
+    def _begin(self) -> None:
+        asked, self._asked = self._asked, []
+        for sending in asked:
+            sending.task = self._loop.create_task(self._publish(sending.subject, sending.data))
+            self._begun.add(sending.task)
+            sending.task.add_done_callback(self._end)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        # A failed one stays for settle(), which tells; a handler may publish a million good ones.
-        if not task.cancelled() and task.exception() is None:
-            self._sending.discard(task)
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # settle() tells of it, also where nobody awaits the task
 
     async def _publish(self, subject: str, data: bytes) -> None:
-        async with self._turn:
-            with translated(f"publish on {subject}"):
-                await self._connection.js.publish(subject, data)
+        try:
+            async with self._turn:
+                await self._output.publish(subject, data)
+        except BaseException as error:
+            self._failed.append(error)
+            raise
 
-    def _subject(self, channel: str) -> str:
-        if not channel:
-            return self._output
-        if not CHANNEL.fullmatch(channel):
-            raise ProcessError(f"no channel can be called {channel!r}: no spaces, *, > or empty parts between dots.")
-        return f"{self._output}.{channel}"
+
+class _Sending:
+    """What ``send`` gives: awaited, it is published."""
+
+    __slots__ = ("data", "outbox", "subject", "task")
+
+    def __init__(self, outbox: Outbox, subject: str, data: bytes) -> None:
+        self.outbox, self.subject, self.data = outbox, subject, data
+        self.task: asyncio.Task[None] | None = None
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.outbox.finish(self).__await__()
 
 
 class _Done:

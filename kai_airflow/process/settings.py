@@ -56,6 +56,7 @@ class Settings:
     """Who a process is, and where its messages come from and go to."""
 
     process: str
+    type: str
     nats_url: str = field(repr=False)
     stream: Stream
     output: Subject
@@ -73,10 +74,9 @@ def read(environ: Mapping[str, str]) -> Settings:
     file = _file(environ)
     document = _Document(file, _load(file), environ)
     document.require(MANDATORY)
-    if document.text("metadata.process_type") == "trigger":
-        raise ProcessError(f"{file}: metadata.process_type is trigger; this helper runs tasks and exits only.")
     return Settings(
         process=document.text("metadata.process_name"),
+        type=document.text("metadata.process_type"),
         nats_url=document.text("nats.url"),
         stream=Stream(document.text("nats.stream")),
         output=Subject(document.text("nats.output")),

@@ -54,7 +54,7 @@ class LocalKubernetes:
 
     def start(self) -> None:
         (self.home / "kubeconfig").unlink(missing_ok=True)
-        options = ["--home", self.home, "--images", self.home / "images.yaml"]
+        options: list[str | Path] = ["--home", self.home, "--images", self.home / "images.yaml"]
         options += ["--port", str(self.port), "--token-file", self.home / "token"]
         self.process = subprocess.Popen([sys.executable, "-m", "kai_airflow.local.kubernetes", *options])
         deadline = time.monotonic() + DEADLINE

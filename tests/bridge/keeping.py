@@ -61,6 +61,7 @@ def krt_text(
     *,
     trigger: str = "listens",
     task: str = "lives",
+    exit_: str = "lives",
     networking: str = "",
     config: str = "",
     replicas: int = 1,
@@ -68,7 +69,7 @@ def krt_text(
 ) -> str:
     """A trigger, a task and an exit that stream."""
     config = f"config: {{{config}}}, " if config else ""
-    net = f"networking: {{targetPort: 9000, destinationPort: 80{networking}}}, " if networking is not None else ""
+    net = f"networking: {{targetPort: 9000, destinationPort: 80{networking}}}, "
     pod = '{spec: {containers: [{name: process, env: [{name: ANSWER, value: "' + version + '"}]}]}}'
     return f"""version: {version}
 description: text
@@ -80,7 +81,7 @@ workflows:
       - {{name: rest, type: trigger, image: {trigger}, {net}subscriptions: [out], {LIMITS}, x-airflow: {{pod: {pod}}}}}
       - {{name: poll, type: trigger, image: lives, {LIMITS}}}
       - {{name: work, type: task, image: {task}, replicas: {replicas}, subscriptions: [rest], {config}{LIMITS}}}
-      - {{name: out, type: exit, image: lives, subscriptions: [work], {LIMITS}}}
+      - {{name: out, type: exit, image: {exit_}, subscriptions: [work], {LIMITS}}}
 """
 
 

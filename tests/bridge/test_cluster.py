@@ -28,7 +28,7 @@ from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
 from kai_airflow.plan.model import Networking
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, until
-from tests.bridge.streaming import process_of, streaming
+from tests.streaming import process_of, streaming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -10,8 +10,8 @@ import pytest
 from kai_airflow.bridge import handover
 from kai_airflow.bridge.handover import Known, Left, Place, Verdict, Wanted
 from kai_airflow.kube import live
-from kai_airflow.plan.names import Stream
-from tests.bridge.streaming import process_of, streaming
+from kai_airflow.plan.names import DagId, Stream
+from tests.streaming import process_of, streaming
 
 WORKFLOW = streaming()
 SITE = live.site_label("http://airflow")
@@ -55,7 +55,7 @@ def test_what_becomes_of_a_process_that_no_krt_names(one: Left, known: Known, ve
 
 
 def test_the_processes_of_unpaused_dags_are_wanted_in_the_namespace_of_their_workflow() -> None:
-    other = replace(WORKFLOW, dag_id="other", namespace="own")
+    other = replace(WORKFLOW, dag_id=DagId("other"), namespace="own")
     places = handover.wanted([WORKFLOW, other], {"shop.train", "other"}, "default")
     assert {place.namespace: one.workflow.dag_id for place, one in places.items()} == {
         "default": "shop.train",

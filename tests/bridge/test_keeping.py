@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import re
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
+import yaml
 
-from kai_airflow.bridge import ends, keeper, keeping
-from kai_airflow.bridge.cluster import AUTOSCALERS, DEPLOYMENTS, INGRESSES, LEASES, PODS, SECRETS, SERVICES
+from kai_airflow.bridge import causes, ends, keeper, keeping
+from kai_airflow.bridge.cluster import AUTOSCALERS, DEPLOYMENTS, INGRESSES, LEASES, PODS, SECRETS, SERVICES, reaching
 from kai_airflow.bridge.handover import routed_to
 from kai_airflow.kube import live
 from tests.bridge.airflow_stub import answering
@@ -16,10 +22,11 @@ from tests.bridge.clusters import NAMESPACE, LocalKubernetes, gone, there, until
 from tests.bridge.keeping import Kept, krt_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import AsyncIterator
 
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.site import Cluster
     from kai_airflow.kube.objects import Manifest
     from tests.bridge.airflow_stub import AirflowStub
 
@@ -42,6 +49,7 @@ def kept(
     monkeypatch.setattr(keeping, "AGAIN", 0.1)
     monkeypatch.setattr(keeper, "GRACE", 1.0)
     monkeypatch.setattr(keeper, "QUIET", 0.3)
+    monkeypatch.setattr(keeper, "STEADY", 0.5)
     return Kept(tmp_path, stub, airflow, local, objects)
 
 
@@ -424,3 +432,93 @@ async def test_a_cluster_that_is_not_there_is_told_once_and_waited_for(
         kept.local.start()
         await kept.until_names(DEPLOYMENTS, V1)
     assert sum("aren't looked after" in line for line in caplog.messages) == 1
+
+
+# What it may.
+
+PATH = re.compile(
+    r"/apis?/(?:(?P<group>[a-z0-9.]+)/)?v\w+/namespaces/[^/]+/(?P<plural>\w+)(?:/(?P<name>[^/]+))?(?P<sub>/log)?"
+)
+
+
+async def test_the_role_in_the_docs_allows_what_the_bridge_asks_for_and_no_more(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[tuple[str, str, str]] = set()
+    monkeypatch.setattr(keeping, "reaching", partial(_noting, asked))
+    kept.write(krt_text(task="ends", replicas=2))
+    async with kept.going_on():
+        await kept.until_ready(DEPLOYMENTS, REST)
+        await publish(kept)
+        found = await there(kept.objects, INGRESSES, "shop")
+        await kept.objects.replace(INGRESSES, NAMESPACE, {**found, "spec": {"rules": [{"host": "a.example.com"}]}})
+        await until_asked(kept, 5)
+        kept.file.unlink()
+        kept.stub.dags.clear()
+        await kept.until_names(DEPLOYMENTS, set())
+        await kept.until_names(INGRESSES, set())
+    (role,) = [one for one in _manifests() if one["kind"] == "Role" and one["metadata"]["name"] == "kai-airflow-bridge"]
+    allowed = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    # To apply what isn't there takes the right to create it. The rest is asked by the commands.
+    creates = {(group, resource, "create") for group, resource, verb in asked if verb == "patch"}
+    of_commands = {("", "events", "list"), ("", "pods/log", "get"), ("networking.k8s.io", "ingresses", "get")}
+    assert asked | creates == allowed - of_commands
+
+
+@asynccontextmanager
+async def _noting(asked: set[tuple[str, str, str]], cluster: Cluster) -> AsyncIterator[Kubernetes]:
+    async def note(_session: object, _context: object, request: aiohttp.TraceRequestStartParams) -> None:
+        found = PATH.fullmatch(request.url.path)
+        assert found, request.url
+        read = "get" if found["name"] else "watch" if "watch" in request.url.query else "list"
+        verbs = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete", "GET": read}
+        asked.add((found["group"] or "", found["plural"] + (found["sub"] or ""), verbs[request.method]))
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(note)
+    trace.freeze()
+    async with reaching(cluster) as kubernetes:
+        kubernetes._api.rest_client.pool_manager.trace_configs.append(trace)
+        yield kubernetes
+
+
+def _manifests() -> list[Any]:
+    page = (Path(__file__).parents[2] / "docs" / "deploying.md").read_text()
+    return [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+
+
+# Why one isn't ready.
+
+
+async def explained(kept: Kept, name: str, *secrets: str) -> str:
+    """The cause, as soon as there is one."""
+
+    async def told() -> str:
+        deployment = await there(kept.objects, DEPLOYMENTS, name)
+        pods = (await kept.objects.list(PODS, NAMESPACE, live.selector(kept.label))).items
+        own = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{name}-")]
+        return await causes.explained(kept.objects, deployment, own, secrets)
+
+    return str(await until(told))
+
+
+async def test_the_reason_of_a_process_that_does_not_get_ready_is_found_within_seconds(kept: Kept) -> None:
+    kept.write(krt_text(trigger="deaf", task="ends"))
+    async with kept.going_on():
+        assert await explained(kept, REST) == "it runs, but doesn't listen on port 9000 (networking.targetPort)"
+        first, *lines = (await explained(kept, WORK, "last")).splitlines()
+        assert first.startswith("its process ended with exit code 3")
+        assert lines == ["  first", "  the password: ***", "  *** words"]
+        kept.write(krt_text(task="nowhere"))
+
+        async def is_told() -> bool:
+            return "its image can't be had: " in await explained(kept, WORK)
+
+        await until(is_told)
+        assert "nowhere" in await explained(kept, WORK)

@@ -233,10 +233,11 @@ async def test_a_live_stream_stays_while_its_processes_have_something_in_hand(de
     await desk.connection.js.publish(f"{workflow.live_stream}.start", b"")
     (desk.dags / "shops" / "krt.yaml").unlink()
     assert "wait for a process" in (await left_over(desk))[workflow.live_stream]
-    listening = await desk.connection.nc.subscribe(
-        f"_INBOX.{workflow.live_stream}-start-work", queue=f"{workflow.live_stream}-start-work"
-    )
-    await (await listening.next_msg(20)).ack_sync()
+    inputs = [info.name for info in await listed(desk.connection, workflow.live_stream)]
+    listening = [await desk.connection.nc.subscribe(f"_INBOX.{name}", queue=name) for name in inputs]
+    for subscription in listening:
+        await (await subscription.next_msg(20)).ack_sync()
     assert (await left_over(desk))[workflow.live_stream] == "a process listens there"
-    await listening.unsubscribe()
+    for subscription in listening:
+        await subscription.unsubscribe()
     assert (await left_over(desk))[workflow.live_stream] == ""

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nats.js.api import RetentionPolicy
 
 from kai_airflow.bridge.replay import Past, chunks
 from kai_airflow.messaging import ranges
@@ -73,6 +74,20 @@ async def test_messages_of_another_version_become_runs_of_the_dag_as_it_is_now(d
     assert ran.code == 0, ran.err
     (run,) = desk.airflow.of(DAG).values()
     assert (run["conf"]["stream"], run["conf"]["sequences"]) == (STREAM, str(sequence))
+
+
+async def test_what_kai_left_waiting_becomes_runs_and_stays_with_kai(desk: Desk) -> None:
+    """docs/from-kai.md: a process of KAI's that is broken, or is gone, has messages left in a stream by interest."""
+    js = desk.connection.js
+    await js.add_stream(name=STREAM, subjects=[f"{STREAM}.start", f"{STREAM}.exit"], retention=RetentionPolicy.INTEREST)
+    await js.add_consumer(STREAM, durable_name="kai", filter_subject=f"{STREAM}.start")
+    sequences = [await desk.publish(n, f"request-{n}") for n in range(3)]
+    desk.write(krt(version="v1.0.1"))
+    ran = await desk.run("replay", DAG, "--from", "2000-01-01", "--version", "v1.0.0")
+    assert ran.code == 0, ran.err
+    assert carried(desk) == [("start", (sequence,)) for sequence in sequences]
+    info = await js.consumer_info(STREAM, "kai")
+    assert ((await js.stream_info(STREAM)).state.messages, info.num_pending) == (3, 3)
 
 
 async def test_a_replay_once_more_makes_runs_once_more(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from kai_airflow.messaging.codec import pack, unpack
 
 
 def event(**changes: list[str]) -> Json:
-    return {"commits": [changes]}
+    return {"body": {"commits": [changes]}}
 
 
 def test_the_result_of_the_sample_event_is_known() -> None:
@@ -59,19 +59,20 @@ def test_a_language_without_files_gets_no_job_and_the_other_knows() -> None:
 
 def test_a_file_that_is_added_and_modified_is_added() -> None:
     commits = [{"added": ["a.go"]}, {"modified": ["a.go", "b.go"]}, {"added": ["b.go"]}]
-    assert split({"commits": commits})[0]["files"] == {"a.go": "added", "b.go": "modified"}
+    assert split({"body": {"commits": commits}})[0]["files"] == {"a.go": "added", "b.go": "modified"}
 
 
 @pytest.mark.parametrize("changes", [{}, {"added": ["README.md"]}, {"added": None}])
 def test_a_push_without_files_to_train_on_has_no_result(changes: dict[str, Any]) -> None:
-    assert split({"commits": [changes]}) == []
-    assert expected({"commits": [changes]}) is None
+    assert split(event(**changes)) == []
+    assert expected(event(**changes)) is None
 
 
-@pytest.mark.parametrize("payload", [None, 1, "text", [], {}, {"commits": None}, {"commits": {}}, {"commits": [1]}])
-def test_what_is_no_push_event_is_an_error(payload: Json) -> None:
-    with pytest.raises(ValueError, match="not a GitHub push event"):
-        split(payload)
+@pytest.mark.parametrize("body", [None, 1, "text", [], {}, {"commits": None}, {"commits": {}}, {"commits": [1]}])
+def test_what_is_no_push_event_is_an_error(body: Json) -> None:
+    for request in ({"body": body}, body):
+        with pytest.raises(ValueError, match="not a GitHub push event"):
+            split(request)
 
 
 def test_both_models_learn_what_can_be_learned() -> None:

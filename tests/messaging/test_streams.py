@@ -11,7 +11,13 @@ from nats.js import api
 from nats.js.errors import APIError, BadRequestError, KeyNotFoundError
 
 from kai_airflow.messaging.connection import connect
-from kai_airflow.messaging.errors import JetStreamError, MessagingError, NatsUnavailableError, NoStreamError
+from kai_airflow.messaging.errors import (
+    JetStreamError,
+    KaiStreamError,
+    MessagingError,
+    NatsUnavailableError,
+    NoStreamError,
+)
 from kai_airflow.messaging.streams import (
     HEADERS_ROOM,
     Retention,
@@ -82,10 +88,8 @@ async def test_a_second_call_changes_nothing(connection: Connection) -> None:
 
 
 async def test_other_subjects_and_limits_are_mended_and_the_messages_stay(connection: Connection) -> None:
-    """KAI itself makes the live stream by interest, with one level of channels."""
     subjects = [f"{LIVE}.trigger", f"{LIVE}.trigger.*", f"{LIVE}.gone"]
-    await connection.js.add_stream(name=LIVE, subjects=subjects, retention=api.RetentionPolicy.INTEREST)
-    await connection.js.add_consumer(LIVE, durable_name="somebody", filter_subject=f"{LIVE}.trigger")
+    await connection.js.add_stream(name=LIVE, subjects=subjects)
     await connection.js.publish(f"{LIVE}.trigger", b"x")
     await ensure_live_stream(connection, LIVE, ["trigger", "splitter"], Retention(max_age=60))
     info = await connection.js.stream_info(LIVE)
@@ -93,6 +97,16 @@ async def test_other_subjects_and_limits_are_mended_and_the_messages_stay(connec
         f"{LIVE}.{name}" for name in ("trigger", "trigger.>", "splitter", "splitter.>", "BRIDGE.>")
     }
     assert (info.config.retention, info.config.max_age, info.state.messages) == ("limits", 60, 1)
+
+
+async def test_a_live_stream_that_kai_made_is_refused_and_stays_as_it_is(connection: Connection) -> None:
+    """KAI keeps its streams by interest, with one level of channels."""
+    subjects = [f"{LIVE}.trigger", f"{LIVE}.trigger.*"]
+    await connection.js.add_stream(name=LIVE, subjects=subjects, retention=api.RetentionPolicy.INTEREST)
+    before = (await connection.js.stream_info(LIVE)).config
+    with pytest.raises(KaiStreamError, match=rf"stream {LIVE} is KAI's.*Remedy: give the KRT another version"):
+        await ensure_live_stream(connection, LIVE, ["trigger", "splitter"])
+    assert (await connection.js.stream_info(LIVE)).config == before
 
 
 async def test_what_the_administrator_set_besides_stays(connection: Connection) -> None:

@@ -9,6 +9,7 @@ import threading
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -18,22 +19,22 @@ from kai_airflow.bridge.live_nats import LiveNats
 from kai_airflow.kube import CONTAINER
 from kai_airflow.kube.objects import labels
 from kai_airflow.messaging import asking, codec, hop
+from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.errors import JetStreamError
 from kai_airflow.messaging.tries import Manifest
 from kai_airflow.operators import live_process, live_trigger
 from kai_airflow.operators.live_process import LiveProcessOperator, NotHandledError
 from kai_airflow.operators.live_trigger import LiveTriggerOperator, NobodyListensError
 from kai_airflow.plan import names
+from tests.conftest import LiveWorkflow
 from tests.streaming import consumer_of, process_of, started, streaming
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow.sdk import Context
     from kubernetes_asyncio.client import CoreV1Api
 
     from kai_airflow.plan import Workflow
-    from tests.conftest import LiveWorkflow, NatsServer
+    from tests.conftest import NatsServer, StartNats
     from tests.operators.conftest import Kubernetes
 
 STREAMING = streaming()
@@ -519,3 +520,44 @@ async def around(live: LiveWorkflow, rounds: int) -> None:
         taken = await back.next_msg(20)
     await live.send("worker", 3, request_id)
     await taken.ack()
+
+
+async def test_a_task_outlasts_a_nats_server_that_is_killed(ready: LiveWorkflow, nats_server: NatsServer) -> None:
+    worker = await started(ready)
+    run = Run({"payload": {"do": "wait"}})
+    await done(run, "trigger")
+    waiting = asyncio.create_task(done(run, "worker"))
+    await worker.said("busy")
+    await asyncio.to_thread(nats_server.kill)
+    await asyncio.to_thread(nats_server.start)
+    worker.signal(signal.SIGUSR1)
+    left = await waiting
+    assert (left.good, set(await said_by(ready, left))) == (1, {"waited"})
+
+
+async def test_the_documented_rights_are_enough(
+    start_nats: StartNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rights = json.loads(documented_rights().replace("reviews_v1_0_0_serve", "shop_v1_0_0_train"))
+    users = [{"user": "all", "password": "all"}, {"user": "task", "password": "task", "permissions": rights}]
+    server = start_nats(f"authorization {{ users: {json.dumps(users)} }}")
+    everything = f"nats://all:all@127.0.0.1:{server.port}"
+    monkeypatch.setenv("AIRFLOW_CONN_NATS_DEFAULT", f"nats://task:task@127.0.0.1:{server.port}")
+    async with connect(everything, name="test") as connection:
+        live = await prepared(LiveWorkflow(connection, everything, tmp_path), STREAMING)
+        worker = await started(live)
+        run = Run({"payload": {"do": "wait"}})
+        await done(run, "trigger")
+        run.stores["trigger"]["kai_airflow_sent"]["after"] = 0
+        await done(run, "trigger")  # looks for it
+        waiting = asyncio.create_task(done(run, "worker"))
+        await worker.said("busy")
+        worker.signal(signal.SIGUSR1)
+        assert (await waiting).good == 1
+        await worker.kill()
+    assert not [line for line in server.output if "Violation" in line]
+
+
+def documented_rights() -> str:
+    page = (Path(__file__).parents[2] / "docs" / "deploying.md").read_text()
+    return page.partition("What tasks of a streaming workflow use")[2].partition("```json")[2].partition("```")[0]

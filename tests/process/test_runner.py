@@ -183,6 +183,24 @@ async def test_what_was_not_awaited_is_published_in_order_before_the_ack(workflo
     assert seen == [*range(100), "ack"]
 
 
+async def test_what_is_awaited_is_published_after_what_was_asked_for_before(workflow: LiveWorkflow) -> None:
+    outputs = await workflow.listen("worker")
+    await start(workflow)
+    await workflow.send("trigger", {"do": "mix"})
+    assert await values(outputs, 5) == [0, 1, 2, 3, 4]
+
+
+async def test_an_output_that_nats_refused_is_an_error_though_the_handler_went_on(workflow: LiveWorkflow) -> None:
+    """A stream without room: the handler swallows what it is told, and the request doesn't count as done well."""
+    config = (await workflow.connection.js.stream_info(workflow.stream)).config
+    worker = await start(workflow)
+    await workflow.send("trigger", {"do": "swallow"})
+    await worker.said("busy")
+    await workflow.connection.js.update_stream(config, max_msgs=1)
+    worker.signal(signal.SIGUSR1)
+    await worker.said("cannot publish on shop_v1_0_0_train.worker: maximum messages exceeded")
+
+
 async def test_a_plain_function_can_be_a_handler(workflow: LiveWorkflow) -> None:
     await workflow.consumer("plain", "worker")
     outputs = await workflow.listen("worker")

@@ -63,7 +63,7 @@ def changed(key: str, value: object) -> dict[str, Any]:
 
 def test_a_process_learns_who_it_is_and_where_its_messages_are(environ: dict[str, str]) -> None:
     told = read(environ)
-    assert (told.process, told.nats_url) == ("splitter", "nats://u:s3cret@host:4222")
+    assert (told.process, told.type, told.nats_url) == ("splitter", "task", "nats://u:s3cret@host:4222")
     assert (told.stream, told.output, told.inputs) == ("s", "s.splitter", ("s.a", "s.b.go"))
     assert told.buckets == {"global": "g", "product": "p", "workflow": "w", "process": "x"}
     assert told.config == {"rate": "0.5", "on": "True", "name": "text"}
@@ -111,7 +111,6 @@ def test_all_missing_keys_are_told_at_once(app: dict[str, Any], tmp_path: Path) 
         ("nats.url", ["a"], "nats.url is not text"),
         ("centralized_configuration.process.config", ["a"], "config is not a map of texts"),
         ("centralized_configuration.process.config", {"a": {}}, "config is not a map of texts"),
-        ("metadata.process_type", "trigger", "tasks and exits only"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(key: str, value: object, said: str, tmp_path: Path) -> None:

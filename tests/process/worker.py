@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import suppress
 
 from kai_airflow.process import Process, Request
 
@@ -22,17 +23,25 @@ async def obey(request: Request) -> None:  # noqa: C901  # one branch for each t
         case {"do": "fail"}:
             raise ValueError("as told")
         case {"do": "wait"}:
-            go_on = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, go_on.set)
-            process.log.info("busy")
-            await go_on.wait()
+            await told_to_go_on()
             await request.send("waited")
+        case {"do": "swallow"}:
+            await told_to_go_on()
+            with suppress(Exception):
+                await request.send("refused")
         case {"do": "channels", "names": names}:
             for name in names:
                 await request.send(name, channel=name)
         case {"do": "many", "count": count}:
             for number in range(count):
                 request.send(number)  # not awaited, and published all the same
+        case {"do": "mix"}:
+            request.send(0)
+            request.send(1)
+            await request.send(2)
+            request.send(3)
+            await asyncio.sleep(0)
+            await request.send(4)
         case {"do": "noise", "size": size}:
             await request.send(os.urandom(size // 2).hex())
         case {"do": "text", "size": size}:
@@ -50,6 +59,13 @@ async def obey(request: Request) -> None:  # noqa: C901  # one branch for each t
             await asyncio.wait_for(asyncio.Event().wait(), 0.01)
         case payload:
             await request.send({"got": payload, "error": request.error})
+
+
+async def told_to_go_on() -> None:
+    go_on = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, go_on.set)
+    process.log.info("busy")
+    await go_on.wait()
 
 
 @process.on("plain")

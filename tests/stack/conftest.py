@@ -31,7 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.timeout(HEALTHY + 120))
+            if item.get_closest_marker("timeout") is None:  # one of its own, or its module's
+                item.add_marker(pytest.mark.timeout(HEALTHY + 120))
 
 
 @pytest.fixture(scope="session")

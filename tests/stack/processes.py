@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import random
 import sys
@@ -125,7 +127,22 @@ async def flood(request: Request) -> None:
     await request.send(request.payload)
 
 
+async def mark(request: Request) -> None:
+    """Takes its time for a call, and says who it is."""
+    said = json.loads(base64.b64decode(request.payload["body"]))
+    await asyncio.sleep(0.02)
+    await request.send({"number": said["number"], "mark": process.config["mark"]})
+
+
+async def answer(request: Request) -> None:
+    """Answers a call with all that came."""
+    if request.error:
+        await request.send_error(request.error)
+    else:
+        await request.send({"status_code": "200", "message": json.dumps(request.payload)})
+
+
 if __name__ == "__main__":
-    handlers = (echo, refuse, forward, flip, split, work, many, grumble, too_large, flood)
+    handlers = (echo, refuse, forward, flip, split, work, many, grumble, too_large, flood, mark, answer)
     process.on()(next(handler for handler in handlers if handler.__name__ == sys.argv[1]))
     process.run()

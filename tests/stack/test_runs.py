@@ -88,7 +88,7 @@ def test_the_example_runs_to_the_result_that_its_payload_determines(stack: Stack
 
 def test_a_channel_on_which_nothing_was_published_skips_its_task_without_a_pod(stack: Stack, api: AirflowApi) -> None:
     event = push_event(8)
-    for commit in event["commits"]:
+    for commit in event["body"]["commits"]:
         for kind in ("added", "modified"):
             commit[kind] = [file for file in commit[kind] if not file.endswith(".go")]
     before = pods_of(stack, "training-go"), pods_of(stack, "training-py")

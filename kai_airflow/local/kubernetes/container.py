@@ -98,8 +98,8 @@ class ContainerLife:
         self._launch = launch
         self._record("Pulled", launch.source)
         begun = datetime.now(UTC)
-        log = self._next_log()
         try:
+            log = self._next_log()
             process = await Process.start(launch.words, launch.environment, launch.folder, launch.after)
             await self._accompany(process, log)
         except StartError as error:

@@ -134,8 +134,11 @@ class Engine:
         return [self._program, "rm", "--force", name]
 
     def _shown(self, key: str, value: str) -> str:
-        """`NAME` stands for the engine's own variable, which is the container's, unless the engine needs its own."""
-        return f"{key}={value}" if key in os.environ else key
+        """`NAME` stands for the engine's own variable, which is the container's, unless the engine needs its own.
+
+        A name with a star would stand for many.
+        """
+        return f"{key}={value}" if key in os.environ or "*" in key else key
 
     async def _has(self, image: str) -> bool:
         code, _ = await self._tell("image", "inspect", "--format={{.Id}}", "--", image)

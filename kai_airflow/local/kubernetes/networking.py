@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from kai_airflow.local.kubernetes.metadata import (
@@ -21,7 +21,11 @@ USE_REGEX, REWRITE, PROTOCOL = f"{NGINX}use-regex", f"{NGINX}rewrite-target", f"
 STRIP_PATH = "konghq.com/strip-path"
 """What KAI's own Ingress says, for Kong: the matched path is taken away."""
 
+SERVICE_PROTOCOL = "konghq.com/protocol"
+"""What KAI's own Services say, for Kong, where they don't speak HTTP: `grpc`."""
+
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_PLAIN = re.compile(r"/[-A-Za-z0-9._~/]*")
 Host = Annotated[str, StringConstraints(pattern=rf"^((\*\.)?{_LABEL}(\.{_LABEL})*)?$", max_length=253)]
 
 
@@ -68,6 +72,11 @@ class Service(Model):
     metadata: Metadata
     spec: ServiceSpec = ServiceSpec()
 
+    @property
+    def protocol(self) -> str:
+        """What its pods speak: HTTP, GRPC."""
+        return self.metadata.annotations.get(SERVICE_PROTOCOL, "HTTP").upper()
+
 
 class BackendPort(Model):
     """A port of a Service, by number or by name."""
@@ -96,18 +105,19 @@ class Backend(Model):
     service: BackendService
 
 
-def _absolute(value: str) -> str:
-    if not value.startswith("/"):
-        raise PydanticCustomError("path", "must begin with /")
-    return value
-
-
 class IngressPath(Model):
     """Requests for a path, and what answers them."""
 
-    path: Annotated[str, AfterValidator(_absolute)] = "/"
+    path: Annotated[str, StringConstraints(pattern="^/")] = "/"
     path_type: Literal["Exact", "Prefix", "ImplementationSpecific"]
     backend: Backend
+
+    @model_validator(mode="after")
+    def _plain(self) -> "IngressPath":
+        if self.path_type != "ImplementationSpecific" and not _PLAIN.fullmatch(self.path):
+            what = "the path {path} needs the pathType ImplementationSpecific: ingress-nginx refuses its characters"
+            raise PydanticCustomError("path", what, {"path": self.path})
+        return self
 
 
 class IngressPaths(Model):

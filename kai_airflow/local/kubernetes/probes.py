@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from kai_airflow.local.kubernetes.pods import Probe
+from kai_airflow.local.kubernetes.readiness import Probe
 from kai_airflow.local.kubernetes.status import ADDRESS
 
 EAGER = 0.1

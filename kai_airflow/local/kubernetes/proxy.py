@@ -103,9 +103,6 @@ class Proxy:
         target = routes.find(self._rules(), host, path)
         if target is None:
             raise _RefusedError(404, f"no Ingress has a rule for the path {path!r} of the host {host!r}")
-        if target.protocol != "HTTP":
-            what = f"the local Ingress speaks HTTP/1.1, and Service {target.service} speaks {target.protocol}"
-            raise _RefusedError(501, f"{what}. Remedy: call its pod's port itself, or use a cluster.")
         return target, self._ports(target)
 
     def _rules(self) -> Sequence[Rule]:
@@ -118,16 +115,20 @@ class Proxy:
 
     def _ports(self, target: Target) -> list[int]:
         name = f"{target.namespace}/{target.service}"
-        service = self._store.get(Key(SERVICES.plural, target.namespace, target.service))
-        if service is None:
+        found = self._store.get(Key(SERVICES.plural, target.namespace, target.service))
+        if found is None:
             raise _RefusedError(503, f"the Ingress names Service {name}, which doesn't exist")
-        spec = Service.model_validate(service).spec
+        service = Service.model_validate(found)
+        for protocol in {target.protocol, service.protocol} - {"HTTP"}:
+            what = f"the local Ingress speaks HTTP/1.1, and Service {name} speaks {protocol}"
+            raise _RefusedError(501, f"{what}. Remedy: call its pod's port itself, or use a cluster.")
+        spec = service.spec
         port = spec.port(target.port)
         if port is None:
             wanted = target.port.number or target.port.name
             raise _RefusedError(503, f"Service {name} has no port {wanted}, which the Ingress names")
         pods = [pod for pod in self._store.select(PODS.plural, target.namespace) if _serves(pod, spec.selector)]
-        ports = [found for pod in pods if (found := self._node.port(pod, port.target)) is not None]
+        ports = [known for pod in pods if (known := self._node.port(pod, port.target)) is not None]
         if not ports:
             raise _RefusedError(503, f"no pod of Service {name} is ready")
         turn = next(self._turns[target.namespace, target.service]) % len(ports)

@@ -105,15 +105,10 @@ def _matches(rule: Rule, path: str) -> bool:
     wanted = rule.path.path
     if rule.path.path_type == "Exact":
         return path == wanted
-    if _is_regex(rule):
+    if rule.ingress.is_regex:  # whatever the other type: so nginx does it
         return _matched(rule, path) is not None
     prefix = wanted.rstrip("/")
     return path == prefix or path.startswith(f"{prefix}/")
-
-
-def _is_regex(rule: Rule) -> bool:
-    typed = rule.path is not None and rule.path.path_type == "ImplementationSpecific"
-    return typed and rule.ingress.is_regex
 
 
 def _matched(rule: Rule, path: str) -> re.Match[str] | None:

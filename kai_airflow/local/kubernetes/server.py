@@ -18,7 +18,7 @@ import yaml
 from aiohttp import web
 
 from kai_airflow.local.errors import StackError
-from kai_airflow.local.kubernetes import controllers, garbage
+from kai_airflow.local.kubernetes import controllers, garbage, kept
 from kai_airflow.local.kubernetes.api import Api
 from kai_airflow.local.kubernetes.engine import Engine, find
 from kai_airflow.local.kubernetes.http import application
@@ -50,7 +50,7 @@ async def serve(home: Path, images: Path, port: int = 0, ingress_port: int = 0, 
         node = Node(api.store, pods, Launcher(ImageMap(images), engine))
         proxy = Proxy(api.store, node)
         async with (
-            _tasks(api, node, doors.getsockname()[1], engine),
+            _tasks(api, node, doors.getsockname()[1], engine, home / "ingresses.json"),
             proxy.working(),
             _answering(
                 web.ServerRunner(web.Server(proxy.answer, logger=LOGGER, **_SERVING), shutdown_timeout=1.0), doors
@@ -116,7 +116,9 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.asynccontextmanager
-async def _tasks(api: Api, node: Node, ingress_port: int, engine: Engine | None) -> AsyncIterator[None]:
+async def _tasks(
+    api: Api, node: Node, ingress_port: int, engine: Engine | None, ingresses: Path
+) -> AsyncIterator[None]:
     """The node and the controllers at work; when one of them breaks, the server stops with its error."""
     works = (
         *([engine.clear()] if engine else []),
@@ -125,11 +127,13 @@ async def _tasks(api: Api, node: Node, ingress_port: int, engine: Engine | None)
         controllers.look_again(api),
         garbage.collect(api),
         garbage.forget(api),
+        kept.follow(api.store, ingresses),
     )
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in works]
         await asyncio.sleep(0)  # they follow the store from its first change on
         try:
+            kept.restore(api.store, ingresses)
             yield
         finally:
             for task in tasks:

@@ -327,6 +327,16 @@ class TestAutoscaler:
         deployments.complete(3)
         scaling.delete_namespaced_horizontal_pod_autoscaler("d", deployments.space)
 
+    def test_one_without_a_deployment_says_so(self, deployments: Deployments) -> None:
+        scaling = client.AutoscalingV2Api(deployments.kube.api_client)
+        stream = watch.Watch().stream(
+            scaling.list_namespaced_horizontal_pod_autoscaler, deployments.space, timeout_seconds=int(DEADLINE)
+        )
+        scaling.create_namespaced_horizontal_pod_autoscaler(deployments.space, self.scaler())
+        told = next(event["object"].status.conditions for event in stream if event["object"].status.conditions)
+        assert [(one.type, one.status, one.reason) for one in told] == [("AbleToScale", "False", "FailedGetScale")]
+        scaling.delete_namespaced_horizontal_pod_autoscaler("d", deployments.space)
+
     @pytest.mark.parametrize("spec", [{"maxReplicas": 0}, {"minReplicas": 4}, {"scaleTargetRef": {"kind": "Pod"}}])
     def test_one_that_makes_no_sense_is_refused(self, deployments: Deployments, spec: Any) -> None:
         scaling = client.AutoscalingV2Api(deployments.kube.api_client)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from kubernetes import client
 from kubernetes.client import ApiException
 
 from kai_airflow.local import ports
 from kai_airflow.local.kubernetes import shim
-from tests.local.kubernetes.conftest import Server
+from tests.local.kubernetes.conftest import DEADLINE, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,12 +151,12 @@ def test_a_server_that_was_killed_leaves_its_folder_to_the_next(own: Kube, serve
     assert not (server.home / "pods" / uid).exists()
 
 
-def test_clients_of_a_server_that_was_killed_reach_the_next_one_with_the_same_port_and_token(tmp_path: Path) -> None:
+def test_clients_of_a_server_that_was_killed_reach_the_next_one_with_the_same_ports_and_token(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("secret")
-    (port,) = ports.free(1)
+    port, ingress = ports.free(2)
     server = Server(tmp_path / "server")
-    server.options = ["--port", str(port), "--token-file", str(token)]
+    server.options = ["--port", str(port), "--ingress-port", str(ingress), "--token-file", str(token)]
     kube = server.start().namespace()
     kubeconfig = server.kubeconfig.read_text()
     kube.create(POLITE)
@@ -163,10 +164,43 @@ def test_clients_of_a_server_that_was_killed_reach_the_next_one_with_the_same_po
     assert server.kubeconfig.read_text() == kubeconfig  # who loads it now is answered as soon as there is a server
     server.start()
     until(lambda: answers(kube))
+    assert httpx.get(f"http://127.0.0.1:{ingress}/").text.startswith("404: no Ingress has a rule")
     assert kube.run("print('again')") == "again\n"
     assert server.kubeconfig.read_text() == kubeconfig
     kube.close()
     assert server.stop() == 0
+
+
+def test_ingresses_outlive_a_server_that_is_killed(own: Kube, server: Server) -> None:
+    def rules(kube: Kube) -> list[str]:
+        found = client.NetworkingV1Api(kube.api_client).list_namespaced_ingress(own.namespace).items
+        return [rule.host for one in found for rule in one.spec.rules]
+
+    spec = {"rules": [{"host": "a.test"}]}
+    networking = client.NetworkingV1Api(own.api_client)
+    networking.create_namespaced_ingress(own.namespace, {"metadata": {"name": "a"}, "spec": spec})
+    networking.create_namespaced_ingress(own.namespace, {"metadata": {"name": "b"}, "spec": spec})
+    networking.delete_namespaced_ingress("b", own.namespace)
+    until(lambda: (server.home / "ingresses.json").exists() and b'"b"' not in kept(server))
+    server.stop(signal.SIGKILL)
+    stale = server.token
+    server.start()
+    until(lambda: server.token != stale)
+    again = server.namespace()
+    assert rules(again) == ["a.test"]
+    again.close()
+
+
+def kept(server: Server) -> bytes:
+    return (server.home / "ingresses.json").read_bytes()
+
+
+def test_a_file_of_ingresses_that_cannot_be_read_is_a_message(server: Server) -> None:
+    server.stop()
+    (server.home / "ingresses.json").write_text("no JSON")
+    ran = subprocess.run(server.words(server.home), capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert ran.returncode != 0
+    assert "publish again" in ran.stderr
 
 
 def answers(kube: Kube) -> bool:
@@ -217,9 +251,10 @@ def test_a_folder_that_cannot_be_made_is_a_message(server: Server) -> None:
     assert "can't use" in second.stderr
 
 
-def test_a_port_that_is_taken_is_a_message(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--port", "--ingress-port"])
+def test_a_port_that_is_taken_is_a_message(server: Server, tmp_path: Path, option: str) -> None:
     port = server.url.rpartition(":")[2]
-    words = [*server.words(tmp_path / "other"), "--port", port]
+    words = [*server.words(tmp_path / "other"), option, port]
     second = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
     assert (second.returncode, second.stderr.count("\n")) == (2, 1)
     assert f"port {port} of 127.0.0.1 is taken" in second.stderr

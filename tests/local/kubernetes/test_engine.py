@@ -151,6 +151,11 @@ def test_a_command_replaces_the_entry_point_and_the_exit_code_is_the_program_s(k
     assert (pod.status.phase, state(pod).terminated.exit_code, kube.log()) == ("Failed", 3, "False\n")
 
 
+def test_a_variable_with_a_star_brings_no_others_along(kube: Kube) -> None:
+    code = "import os; print(os.environ['*'], 'SERVER_SECRET' in os.environ)"
+    assert kube.run(code, image=IMAGE, env=[{"name": "*", "value": "1"}]) == "1 False\n"
+
+
 def test_volumes_are_at_their_real_paths_and_secrets_can_not_be_written(kube: Kube) -> None:
     kube.secret("app", **{"app.yaml": "nats: here"})
     code = """

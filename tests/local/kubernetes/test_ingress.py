@@ -72,6 +72,7 @@ POD = {
     "readinessProbe": {"tcpSocket": {"port": 8080}},
     "env": [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
 }
+BACKEND = {"service": {"name": "s", "port": {"number": 80}}}
 ANNOTATIONS = {
     "nginx.ingress.kubernetes.io/use-regex": "true",
     "nginx.ingress.kubernetes.io/rewrite-target": "/$2",
@@ -92,10 +93,12 @@ class Site:
         body = {"metadata": {"name": "s"}, "spec": {"selector": {"app": "d"}, "ports": ports}}
         return self.kube.core.create_namespaced_service(self.space, body)
 
-    def ingress(self, name: str = "i", *, port: dict[str, Any] | None = None, **annotations: str) -> Any:
+    def ingress(
+        self, name: str = "i", *, port: dict[str, Any] | None = None, annotations: dict[str, str] | None = None
+    ) -> Any:
         backend = {"service": {"name": "s", "port": port or {"number": 80}}}
         path = {"path": f"{self.path}(/|$)(.*)", "pathType": "ImplementationSpecific", "backend": backend}
-        metadata = {"name": name, "annotations": {**ANNOTATIONS, **annotations}}
+        metadata = {"name": name, "annotations": {**ANNOTATIONS, **(annotations or {})}}
         body = {"metadata": metadata, "spec": {"rules": [{"http": {"paths": [path]}}]}}
         return self.networking.create_namespaced_ingress(self.space, body)
 
@@ -274,11 +277,16 @@ def test_a_backend_that_takes_no_connections_is_a_502(bare: Site) -> None:
     assert httpx.get(bare.url).text == "502: no pod of Service s takes connections\n"
 
 
-def test_grpc_is_not_implemented(bare: Site) -> None:
-    bare.ingress(**{"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"})
+@pytest.mark.parametrize("who", ["the Ingress", "the Service"])
+def test_grpc_is_not_implemented(bare: Site, who: str) -> None:
+    nginx, kong = {"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"}, {"konghq.com/protocol": "grpc"}
+    bare.ingress(annotations=nginx if who == "the Ingress" else {})
+    bare.service()
+    if who == "the Service":
+        bare.kube.core.patch_namespaced_service("s", bare.space, {"metadata": {"annotations": kong}})
     answer = httpx.get(bare.url)
     assert answer.status_code == 501
-    assert "speaks GRPC" in answer.text
+    assert f"Service {bare.space}/s speaks GRPC" in answer.text
 
 
 def test_an_ingress_that_is_deleted_leads_nowhere(site: Site) -> None:
@@ -353,7 +361,9 @@ class TestHostile:
     [
         {"http": {"paths": []}},
         {"http": {"paths": [{"path": "x", "pathType": "Prefix", "backend": {}}]}},
-        {"http": {"paths": [{"path": "/x", "backend": {"service": {"name": "s", "port": {"number": 80}}}}]}},
+        {"http": {"paths": [{"path": "/x", "backend": BACKEND}]}},
+        {"http": {"paths": [{"path": "/x(.*)", "pathType": "Prefix", "backend": BACKEND}]}},
+        {"http": {"paths": [{"path": "/x%2F", "pathType": "Exact", "backend": BACKEND}]}},
         {"host": "not a host"},
     ],
 )

@@ -90,6 +90,10 @@ def test_a_regular_expression_must_match_from_the_beginning(path: str) -> None:
     assert found("a", path, rules) is None
 
 
+def test_a_prefix_is_a_regular_expression_too_where_the_annotations_say_so() -> None:
+    assert found("a", "/Shopping", ingress(("", "/shop", "Prefix", "s"), **REGEX)) == ("s", "/")
+
+
 def test_a_group_that_is_not_there_is_empty() -> None:
     annotations = {**REGEX, "nginx.ingress.kubernetes.io/rewrite-target": "/a/$1/$9"}
     rules = ingress(("", "/x/(.*)", "ImplementationSpecific", "s"), **annotations)

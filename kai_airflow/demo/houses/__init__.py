@@ -1,0 +1,1 @@
+"""A product that serves: what a house is worth, asked over HTTP."""
