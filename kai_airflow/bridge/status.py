@@ -61,6 +61,11 @@ class WorkflowStatus:
     waiting: int | None
     processes: tuple[ProcessStatus, ...]
 
+    @property
+    def own_cause(self) -> str:
+        """Its cause, where none of its processes tells one."""
+        return "" if any(process.cause for process in self.processes) else self.cause
+
 
 @dataclass(frozen=True)
 class ProductStatus:
@@ -72,6 +77,11 @@ class ProductStatus:
     cause: str
     published: tuple[Published, ...]
     workflows: tuple[WorkflowStatus, ...]
+
+    @property
+    def own_cause(self) -> str:
+        """Its cause, where none of its workflows or their processes tells one."""
+        return "" if any(workflow.cause for workflow in self.workflows) else self.cause
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

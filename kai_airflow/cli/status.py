@@ -125,26 +125,27 @@ def _show(args: argparse.Namespace, status: ProductStatus) -> None:
         print_line(json.dumps(status.as_dict()))
         return
     paint = painter()
-    cause = f": {readable(status.cause)}" if status.cause else ""
-    print_line(
-        f"{status.product} {status.version}: {paint(COLOURS.get(status.state, CYAN), _said(status.state))}{cause}"
-    )
+    why = f": {readable(status.own_cause)}" if status.own_cause else ""
+    print_line(f"{status.product} {status.version}: {paint(COLOURS.get(status.state, CYAN), _said(status.state))}{why}")
     rows = [row for workflow in status.workflows for row in _rows(workflow)]
-    for line in table(("", "type", "state", "ready", "waiting", ""), rows):
+    head, *lines = table(("", "type", "state", "ready", "waiting"), [cells for cells, _ in rows])
+    print_line(f"  {paint(DIM, head)}")
+    for line, (_, cause) in zip(lines, rows, strict=True):
         print_line(f"  {readable(line)}".rstrip())
+        for text in cause.splitlines():
+            print_line(f"      {readable(text)}")
     for one in status.published:
-        print_line(
-            f"  {one.workflow} {one.process}: {one.url or 'published, at an address that the cluster does not tell'}"
-        )
+        url = one.url or "published, at an address that the cluster does not tell"
+        print_line(f"  {one.workflow} {one.process}: {url}")
 
 
-def _rows(workflow: WorkflowStatus) -> list[tuple[str, ...]]:
+def _rows(workflow: WorkflowStatus) -> list[tuple[tuple[str, ...], str]]:
+    """Lines of the table, and the causes below them."""
     waiting = "-" if workflow.waiting is None else str(workflow.waiting)
     live = [one for one in workflow.processes if one.lives]
-    cause = "" if any(one.cause for one in live) else workflow.cause
     return [
-        (workflow.name, workflow.type, _said(workflow.state), "", waiting, cause),
-        *((f"  {p.name}", p.type, _said(p.state), f"{p.ready}/{p.wanted}", "", p.cause) for p in live),
+        ((workflow.name, workflow.type, _said(workflow.state), "", waiting), workflow.own_cause),
+        *(((f"  {p.name}", p.type, _said(p.state), f"{p.ready}/{p.wanted}", ""), p.cause) for p in live),
     ]
 
 

@@ -253,7 +253,8 @@ async def test_status_of_an_error_is_1_and_names_the_cause(shop: Shop) -> None:
     await shop.run("start", "shop")
     ran = await shop.run("status")
     assert ran.code == 1
-    assert "ERROR: train: start: its process ended with exit code 3" in ran.out
+    assert ran.out.startswith("shop v1.0.0: ERROR\n")
+    assert "\n      its process ended with exit code 3" in ran.out
 
 
 async def test_who_may_not_see_the_audit_log_is_told_that_it_is_stopped(shop: Shop) -> None:

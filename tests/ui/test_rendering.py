@@ -36,12 +36,13 @@ def test_a_product_with_its_states_causes_and_waiting_messages() -> None:
     "product",
     [
         replace(PRODUCT, product=HOSTILE),
-        replace(PRODUCT, cause=HOSTILE),
+        replace(PRODUCT, cause=HOSTILE, workflows=()),
+        replace(PRODUCT, workflows=(replace(WORKFLOW, cause=HOSTILE, processes=()),)),
         replace(PRODUCT, workflows=(replace(WORKFLOW, name=HOSTILE),)),
         replace(PRODUCT, workflows=(replace(WORKFLOW, processes=(replace(PROCESS, cause=HOSTILE),)),)),
         replace(PRODUCT, published=(Published("serve", "rest", HOSTILE),)),
     ],
-    ids=["a product", "a cause", "a workflow", "a process's cause", "a URL"],
+    ids=["a product", "a cause", "a workflow's cause", "a workflow", "a process's cause", "a URL"],
 )
 def test_what_a_krt_or_a_cluster_says_is_text(product: ProductStatus) -> None:
     assert ESCAPED in page(product)
@@ -50,6 +51,12 @@ def test_what_a_krt_or_a_cluster_says_is_text(product: ProductStatus) -> None:
 
 def test_what_could_not_be_looked_up_is_text_too() -> None:
     assert ESCAPED in page(PRODUCT, troubles=(HOSTILE,))
+
+
+def test_a_cause_is_told_once() -> None:
+    assert page(PRODUCT).count("it ended") == 1
+    broken = replace(WORKFLOW, cause="its file has errors", processes=(replace(PROCESS, cause=""),))
+    assert page(replace(PRODUCT, workflows=(broken,))).count("its file has errors") == 1
 
 
 def test_a_dag_id_is_a_part_of_its_links_path() -> None:
