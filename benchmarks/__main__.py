@@ -23,6 +23,7 @@ from benchmarks.passing import Passing
 from benchmarks.refreshing import Refreshing
 from benchmarks.serving import Serving
 from benchmarks.site import site
+from benchmarks.starting import Starting
 from benchmarks.tasks import Tasks, Workflows
 from benchmarks.validating import Validating
 from kai_airflow.cli import CANNOT, INTERRUPTED
@@ -57,6 +58,7 @@ ON_THE_STACK: dict[str, Callable[[Site], Measurement]] = {
     "workflows": Workflows,
     "deferral": Deferral,
     **RUNS_OF_MESSAGES,
+    "starting": Starting,
 }
 OF_THE_LANGUAGE: dict[str, Callable[[Path], Measurement]] = {
     "compiling": Compiling,
@@ -75,7 +77,7 @@ ALL = (*ON_THE_STACK, *WITHOUT_STACK)
 GROUPS = {
     "language": tuple(OF_THE_LANGUAGE),
     "bridge": (*RUNS_OF_MESSAGES, *BRIDGE_ALONE),
-    "live": tuple(LIVE),
+    "live": ("starting", *LIVE),
 }
 
 
