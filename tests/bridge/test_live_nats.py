@@ -22,7 +22,7 @@ from kai_airflow.messaging.errors import JetStreamError
 from kai_airflow.messaging.following import Reader
 from kai_airflow.plan import names
 from tests.bridge.parts import STREAM, WORKFLOW, at_work, prepared, publish, serving
-from tests.bridge.streaming import consumer_of, labels_of, process_of, started, streaming
+from tests.streaming import consumer_of, labels_of, process_of, started, streaming
 
 if TYPE_CHECKING:
     from nats.js.api import ConsumerInfo
