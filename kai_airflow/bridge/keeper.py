@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kai_airflow import kube
 from kai_airflow.bridge import ends, handover
 from kai_airflow.bridge.applying import Applier, essential
 from kai_airflow.bridge.cluster import (
@@ -19,6 +17,7 @@ from kai_airflow.bridge.cluster import (
     SECRETS,
     SERVICES,
 )
+from kai_airflow.bridge.configs import Configs
 from kai_airflow.bridge.handover import Known, Left, Place, Verdict, Wanted
 from kai_airflow.bridge.observed import KEPT, Observed
 from kai_airflow.bridge.workqueue import WorkQueue
@@ -30,6 +29,7 @@ from kai_airflow.plan import names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from kai_airflow.bridge.cluster import Kind, Kubernetes
     from kai_airflow.bridge.ends import Labels
@@ -74,7 +74,6 @@ class Keeper:
     _wanted: dict[Place, Wanted] = field(default_factory=dict)
     _streams: dict[str, str] = field(default_factory=dict)
     _active: frozenset[str] = frozenset()
-    _configs: dict[Place, tuple[dict[str, str], str]] = field(default_factory=dict)
     _since: dict[Place | str, float] = field(default_factory=dict)
     _turned: dict[str, float] = field(default_factory=dict)
     _queue: WorkQueue[Place] = field(default_factory=WorkQueue)
@@ -83,6 +82,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self.label = live.site_label(self.site.airflow.url)
         self.observed = Observed(self.kubernetes, live.selector(self.label), self._changed)
+        self._configs = Configs(self.site)
         self._applier = Applier(self.kubernetes, self.observed, self.label, self.require_lease)
 
     async def work(self) -> None:
@@ -139,10 +139,11 @@ class Keeper:
             if now is None:
                 self._add(self._others())
             return
+        place = Place(found["metadata"]["namespace"], found["metadata"]["name"])
         if essential(before) != essential(now):
-            self._queue.add(Place(found["metadata"]["namespace"], found["metadata"]["name"]))
+            self._queue.add(place)
         turned = kind is DEPLOYMENTS and is_ready(before) != is_ready(now)
-        if turned:
+        if turned and place in self._wanted:
             self._turned[dag_of(found)] = asyncio.get_running_loop().time()
         if turned or kind is INGRESSES:
             self._add(self._others())
@@ -176,10 +177,14 @@ class Keeper:
             count = ends.living((pod for _, pod in self.observed.all(PODS)), labels)
             try:
                 self.require_lease()
-                return await self.nats.gone(labels._asdict(), labels.process, count)
+                await self.nats.gone(labels._asdict(), labels.process, count)
+                return
             except KaiAirflowError as error:
                 log.warning("%s of %s has ended: %s", labels.process, labels.product, error)
                 await asyncio.sleep(TOLD_AGAIN)
+            except Exception:
+                log.exception("%s of %s has ended: a defect", labels.process, labels.product)
+                return
 
     async def _look(self, place: Place) -> None:
         if not self.observed.is_known(place.namespace):
@@ -196,7 +201,7 @@ class Keeper:
         """Have all objects of a process say what its KRT says."""
         self._since.pop(place, None)
         workflow, process = one.workflow, one.process
-        data, version = self._config(place, one)
+        data, version = self._configs.of(place, one, self.observed.get(SECRETS, place))
         await self._applier.apply(SECRETS, place, live.config_secret(workflow, process, self.label, data, version))
         deployment = live.deployment(workflow, process, self.label, version)
         if not self._applier.is_right(DEPLOYMENTS, place, deployment):
@@ -208,30 +213,6 @@ class Keeper:
         await self._applier.apply_or_delete(
             AUTOSCALERS, place, live.autoscaler(workflow, process, self.label) if process.replicas > 1 else None
         )
-
-    def _config(self, place: Place, one: Wanted) -> tuple[dict[str, str], str]:
-        """What the Secret holds, and its version: another one where it isn't what it was, so that pods roll over."""
-        data = live.config_data(self._app_config(one))
-        found = self.observed.get(SECRETS, place)
-        if place not in self._configs and found:
-            notes = found["metadata"].get("annotations") or {}
-            self._configs[place] = (found.get("data") or {}, notes.get(live.CONFIG_ANNOTATION, ""))
-        known, version = self._configs.get(place, ({}, ""))
-        if known != data or not version:
-            self._configs[place] = (data, version := datetime.now(UTC).isoformat())
-        return data, version
-
-    def _app_config(self, one: Wanted) -> dict[str, Any]:
-        workflow, process = one.workflow, one.process
-        if process.live is None:
-            raise ValueError(f"{process.name} doesn't outlive a run")
-        wiring = kube.Wiring(
-            url=self.site.nats.pods_url,
-            stream=workflow.live_stream,
-            output=process.live.output,
-            inputs=tuple(one.subject for one in process.live.inputs),
-        )
-        return kube.app_config(workflow, process, wiring, self.site.services)
 
     async def _keep_published(self, place: Place, found: Manifest) -> None:
         """Have an Ingress lead to the version that it publishes, or to the one that took its place."""
@@ -299,7 +280,7 @@ class Keeper:
         return frozenset(self._turned)
 
     def _forget(self, place: Place) -> None:
-        self._configs.pop(place, None)
+        self._configs.forget(place)
         self._since.pop(place, None)
         self._applier.forget(place)
 
