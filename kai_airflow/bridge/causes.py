@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.bridge.cluster import EVENTS
+from kai_airflow.bridge.cluster import EVENTS, ClusterError
 from kai_airflow.krt import MASK, is_sensitive, passwords, shown
 from kai_airflow.kube import CONTAINER
 from kai_airflow.kube.found import is_ready
@@ -43,6 +43,8 @@ async def explained(
     kubernetes: Kubernetes, deployment: Mapping[str, Any] | None, pods: Sequence[Manifest], secrets: Iterable[str]
 ) -> str:
     """The same, with the last lines of a container that ended, or what the cluster says of a pod that doesn't start.
+
+    A log that can't be read, since its node is lost for example, keeps nothing else from being told.
 
     :param secrets: what is masked in them, as :func:`secrets_of` gives it
     :raises ClusterError: Kubernetes refuses, or isn't there
@@ -161,18 +163,26 @@ async def _last_lines(kubernetes: Kubernetes, pod: Manifest) -> str:
     meta, status = pod["metadata"], _status(pod)
     previous = not (status.get("state") or {}).get("terminated")
     place = (meta["namespace"], meta["name"], status["name"])
-    text = await kubernetes.log(*place, previous=previous, lines=LINES, most=BYTES)
+    try:
+        text = await kubernetes.log(*place, previous=previous, lines=LINES, most=BYTES)
+    except ClusterError as error:
+        text = str(error)
     lines = [line for line in text.splitlines() if line.strip()][-LINES:]
     return "".join(f"\n  {line}" for line in lines)
 
 
 async def _warned(kubernetes: Kubernetes, pod: Manifest) -> str:
-    """What keeps a pod from starting that only events tell: a volume of a Secret that isn't there."""
+    """What keeps a pod from starting that only events tell: a volume of a Secret that isn't there.
+
+    A warning counts as long as nothing has happened to the pod since: a node has come, a mount that failed went well,
+    and now its image is being pulled.
+    """
     meta = pod["metadata"]
-    about = f"involvedObject.name={meta['name']},type=Warning"
-    found = (await kubernetes.list(EVENTS, meta["namespace"], fields=about)).items
-    latest = sorted(found, key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
-    return f"it can't start: {latest[-1].get('message', '')[:_LONGEST]}" if latest else ""
+    found = (await kubernetes.list(EVENTS, meta["namespace"], fields=f"involvedObject.name={meta['name']}")).items
+    # In a second, in the order of their names: those end with the moment.
+    latest = sorted(found, key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])[-1:]
+    warned = [str(event.get("message", ""))[:_LONGEST] for event in latest if event["type"] == "Warning"]
+    return f"it can't start: {warned[0]}" if warned else ""
 
 
 def _secrets(config: Mapping[str, Any]) -> Iterator[str]:

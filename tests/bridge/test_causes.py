@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kai_airflow.bridge import causes
 from kai_airflow.bridge.causes import cause
+from kai_airflow.bridge.cluster import EVENTS, PODS
+from tests.bridge.clusters import NAMESPACE, there, until
 from tests.streaming import process_of, streaming
 
+if TYPE_CHECKING:
+    from kai_airflow.bridge.cluster import Kubernetes
+
 WAITING: dict[str, Any] = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 1}}
+P = {"name": "p"}
 JUST_NOW = "2999-01-01T00:00:00Z"  # by a clock that is ahead, however late the test is
 CRASHED = {"terminated": {"exitCode": 3, "reason": "Error"}}
 
@@ -112,6 +118,31 @@ def test_the_newest_pod_tells_and_one_that_is_leaving_doesnt() -> None:
     assert cause(WAITING, [old, new]) == "its process ended with exit code 3"
     new["metadata"]["deletionTimestamp"] = "2026-01-03T00:00:00Z"
     assert cause(WAITING, [old, new]) == f"its image can't be had: {PULL}"
+
+
+async def test_a_warning_tells_until_something_else_happens_to_the_pod(objects: Kubernetes) -> None:
+    """On a cluster that adds a node, or whose first mount came too early, an image may be pulled for minutes since."""
+    spec = {
+        "containers": [{"name": "process", "image": "sh"}],
+        "volumes": [{"name": "config", "secret": {"secretName": "nowhere"}}],
+    }
+    made = await objects.create(PODS, NAMESPACE, {"apiVersion": "v1", "kind": "Pod", "metadata": P, "spec": spec})
+
+    async def told() -> str:
+        return await causes.explained(objects, WAITING, [await there(objects, PODS, "p")], ())
+
+    assert "nowhere" in await until(told)
+    pulling = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "p.ffffffffffffffff"},
+        "involvedObject": {"kind": "Pod", "namespace": NAMESPACE, "name": "p", "uid": made["metadata"]["uid"]},
+        "type": "Normal",
+        "reason": "Pulling",
+        "lastTimestamp": JUST_NOW,
+    }
+    await objects.create(EVENTS, NAMESPACE, pulling)
+    assert await told() == ""
 
 
 def test_secrets_of_a_workflow_are_those_that_look_so_and_passwords_in_others() -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from kai_airflow.bridge.causes import explained
 from kai_airflow.bridge.cluster import (
     DEPLOYMENTS,
     EVENTS,
@@ -245,6 +246,18 @@ async def test_what_else_a_server_may_say_is_an_error_of_ours(refusing: Any, sta
             await kubernetes.get(DEPLOYMENTS, "kai", "x")
     assert told in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_log_that_nobody_can_read_keeps_no_cause_from_being_told(refusing: Any) -> None:
+    """Its node is lost: the API waits for the kubelet, and gives up."""
+    cluster, _, answers = refusing
+    answers.append((500, {"message": "dial tcp 10.0.0.7:10250: i/o timeout"}))
+    ended = {"name": "process", "state": {"terminated": {"exitCode": 3}}}
+    pod = {"metadata": {"name": "p", "namespace": "kai"}, "status": {"containerStatuses": [ended]}}
+    async with reaching(cluster) as kubernetes:
+        first, second = (await explained(kubernetes, {"metadata": {}}, [pod], ())).splitlines()
+    assert first == "its process ended with exit code 3"
+    assert second.startswith("  Kubernetes: cannot read the log of pod kai/p: 500 dial tcp")
 
 
 async def test_a_list_of_many_pages_is_read_whole(refusing: Any) -> None:
