@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.bridge.cluster import EVENTS, ClusterError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.site import Site
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Workflow
 
@@ -59,13 +61,17 @@ async def explained(
     return _masked(told, secrets)
 
 
-def secrets_of(workflow: Workflow, *others: Mapping[str, Any]) -> frozenset[str]:
-    """What texts about a workflow's processes mustn't show: values of sensitive-looking keys, passwords in others.
+def secrets_of(workflow: Workflow, site: Site) -> frozenset[str]:
+    """What texts about a workflow's processes mustn't show of all that they are given.
 
-    :param others: further configuration that its processes are given (sections of app.yaml)
+    Values of sensitive-looking keys and passwords in others, in the KRT's configuration, its pod templates, and the
+    site's services; and how pods log in to NATS.
     """
-    configs = [workflow.version_config, workflow.config, *(process.config for process in workflow.processes), *others]
-    return frozenset(secret for config in configs for secret in _secrets(config) if len(secret) >= _SHORTEST_SECRET)
+    processes = workflow.processes
+    configs = [workflow.version_config, workflow.config, *(process.config for process in processes)]
+    configs += [environment for process in processes for environment in _environments(process.pod)]
+    found = chain(site.nats.secrets(), *map(_secrets, [*configs, *site.services.values()]))
+    return frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
 
 
 def _refused(deployment: Mapping[str, Any]) -> str:
@@ -183,6 +189,12 @@ async def _warned(kubernetes: Kubernetes, pod: Manifest) -> str:
     latest = sorted(found, key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])[-1:]
     warned = [str(event.get("message", ""))[:_LONGEST] for event in latest if event["type"] == "Warning"]
     return f"it can't start: {warned[0]}" if warned else ""
+
+
+def _environments(pod: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    spec = pod.get("spec", {})
+    for one in (*spec.get("containers", ()), *spec.get("initContainers", ())):
+        yield {variable["name"]: variable.get("value") for variable in one.get("env", ())}
 
 
 def _secrets(config: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,8 @@ import pytest
 from kai_airflow.bridge import causes
 from kai_airflow.bridge.causes import cause
 from kai_airflow.bridge.cluster import EVENTS, PODS
+from kai_airflow.bridge.site import AirflowSite, Site
+from kai_airflow.messaging.address import NatsAddress
 from tests.bridge.clusters import NAMESPACE, there, until
 from tests.streaming import process_of, streaming
 
@@ -145,11 +147,15 @@ async def test_a_warning_tells_until_something_else_happens_to_the_pod(objects: 
     assert await told() == ""
 
 
-def test_secrets_of_a_workflow_are_those_that_look_so_and_passwords_in_others() -> None:
+def test_secrets_are_what_looks_so_in_all_that_a_process_is_given() -> None:
     workflow = streaming()
     config = {"github_secret": "hush-hush", "url": "redis://me:pa55word@host", "token": "abc", "lines": "plain"}
-    workflow = replace(
-        workflow, config={"api_key": "k3yk3y"}, processes=(replace(process_of(workflow, "out"), config=config),)
-    )
-    found = causes.secrets_of(workflow, {"client_password": "minio-secret", "ssl": True})
-    assert found == {"hush-hush", "pa55word", "k3yk3y", "minio-secret"}  # nobody masks three letters
+    env = [{"name": "DB_PASSWORD", "value": "db-secret"}, {"name": "TOKEN", "valueFrom": {}}]
+    pod = {"spec": {"containers": [{"name": "process", "env": env}, {"name": "other"}]}}
+    out = replace(process_of(workflow, "out"), config=config, pod=pod)
+    workflow = replace(workflow, config={"api_key": "k3yk3y"}, processes=(out,))
+    nats = NatsAddress("nats://one:4222", user="kai", password="n@ts", pods="nats://pod:p0ds@two:4222")
+    site = Site((), nats, AirflowSite.of({}), services={"minio": {"client_password": "minio-secret", "ssl": True}})
+    found = causes.secrets_of(workflow, site)  # nobody masks three letters
+    seen = {"hush-hush", "pa55word", "k3yk3y", "db-secret", "minio-secret", "n@ts", "n%40ts", "p0ds"}
+    assert found == seen
