@@ -221,7 +221,9 @@ class Keeper:
         if not workflows and await self.has_dags(f"product:{product}"):
             self._queue.add(place, UNREAD)  # a folder that can't be read looks like one that is empty
             return
-        manifest = live.ingress(_published(version, workflows), self.label, self.site.settings.publishing)
+        # A product that lives in another namespace now isn't reached from here: it is to be published there.
+        here = [one for one in workflows if (one.namespace or self.site.cluster.namespace) == place.namespace]
+        manifest = live.ingress(_published(version, here), self.label, self.site.settings.publishing)
         if manifest is None:
             await self._applier.delete(INGRESSES, found)
         else:

@@ -412,11 +412,13 @@ async def test_another_namespace_is_followed_and_the_old_one_left_empty(kept: Ke
     kept.write(krt_text())
     async with kept.going_on():
         await kept.until_names(DEPLOYMENTS, V1)
+        await publish(kept)
     kept.write(krt_text(more="x-airflow: {namespace: other}"))
     async with kept.going_on():
         for name in V1:
             await there(kept.objects, DEPLOYMENTS, name, "other")
         await kept.until_names(DEPLOYMENTS, set())
+        await kept.until_names(INGRESSES, set())  # it would lead nowhere, and nobody could unpublish it
     kept.stub.dag.is_paused = True  # another bridge knows where to look, though nothing is wanted there any more
     async with kept.going_on():
         for name in V1:
