@@ -431,7 +431,7 @@ async def run_task(
 async def test_the_example_runs_with_the_permissions_that_are_shown(
     example: Example, start_nats: StartNats, tmp_path: Path
 ) -> None:
-    (permissions,) = [json.loads(text) for text in connections("NATS")]
+    permissions = json.loads(connections("NATS")[0])
     user = {"user": "kai", "password": "CHANGE-ME", "permissions": permissions}
     server = start_nats(json.dumps({"authorization": {"users": [user]}}))
     url = server.url.replace("://", "://kai:CHANGE-ME@")
