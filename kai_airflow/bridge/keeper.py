@@ -24,6 +24,7 @@ from kai_airflow.bridge.workqueue import WorkQueue
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import live
 from kai_airflow.kube.found import dag_of, is_ready, stream_of
+from kai_airflow.kube.objects import labels
 from kai_airflow.messaging.cancelling import heed_cancel
 from kai_airflow.plan import names
 
@@ -91,6 +92,7 @@ class Keeper:
             async with asyncio.TaskGroup() as group:
                 for _ in range(WORKERS):
                     group.create_task(self._work_off())
+                group.create_task(self._heed_losses(group))
                 while True:
                     group.create_task(self._tell(await self._ended.get()))
         finally:
@@ -185,6 +187,20 @@ class Keeper:
             except Exception:
                 log.exception("%s of %s has ended: a defect", labels.process, labels.product)
                 return
+
+    async def _heed_losses(self, group: asyncio.TaskGroup) -> None:
+        """Where our connection to NATS broke, those of the processes may have, with what was on its way to them."""
+        while True:
+            heed_cancel()
+            await self.nats.lost()
+            for one in self._wanted.values():
+                group.create_task(self._look_for_strays(one))
+
+    async def _look_for_strays(self, one: Wanted) -> None:
+        try:
+            await self.nats.strayed(labels(one.workflow, one.process), one.process.name)
+        except KaiAirflowError as error:
+            log.warning("%s of %s: %s", one.process.name, one.workflow.dag_id, error)
 
     async def _look(self, place: Place) -> None:
         if not self.observed.is_known(place.namespace):

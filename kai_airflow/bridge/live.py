@@ -32,3 +32,12 @@ class LiveNats(Protocol):
 
     async def idle(self, stream: Stream) -> bool:
         """Whether tasks and exits of a live stream have nothing to do: nothing pending, nothing unacked."""
+
+    async def lost(self) -> None:
+        """Return when the connection to NATS broke and was made anew: those of the processes may have broken, too."""
+
+    async def strayed(self, labels: Mapping[str, str], process: str) -> None:
+        """What was on its way to a process that lives may never have arrived: give back what nobody seems to work on.
+
+        :param labels: KAI's own of the process
+        """

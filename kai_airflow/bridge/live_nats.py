@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 # Where others listen on as well, nobody can tell whose a message is: it is nobody's when of all that was in hand at the
 # death nothing was acked for so long. A handler that takes longer sees its request twice then.
 QUIET = 10.0
+# The same where only the connection broke: most probably who lives has in hand what it was sent.
+STRAYED = 60.0
 # A reply consumer is there a moment before its process listens on it.
 YOUNG = timedelta(minutes=1)
 # Seconds in which a process listens again that only lost its connection: the SDKs wait two before they try, and this
@@ -92,8 +94,23 @@ class LiveNats:
         stream = names.live_stream(labels["product"], labels["version"], labels["workflow"])
         found = await self._listed(stream)
         inputs = [info.name for info in found if is_input_of(info, process)]
-        handing_back = (self._hand_back(stream, name) for name in inputs)
+        handing_back = (self._hand_back(stream, name, QUIET) for name in inputs)
         await asyncio.gather(self._remove_replies(stream, found, process), *handing_back)
+
+    async def lost(self) -> None:
+        """Return when the connection broke and was made anew."""
+        await self.connection.breaks.mended.wait()
+
+    async def strayed(self, labels: Mapping[str, str], process: str) -> None:
+        """Where a server was lost, or a connection, what it had just sent may be nobody's, though who listens lives.
+
+        Returns when a minute has passed in which nothing of it was acked. A handler that takes longer sees its request
+        twice. An end of a pod meanwhile is seen to by its own call.
+        """
+        stream = names.live_stream(labels["product"], labels["version"], labels["workflow"])
+        inputs = [info.name for info in await self._listed(stream) if is_input_of(info, process)]
+        waiting = (name for name in inputs if (stream, name) not in self._deaths)
+        await asyncio.gather(*(self._hand_back(stream, name, STRAYED, alive=True) for name in waiting))
 
     async def idle(self, stream: Stream) -> bool:
         """Whether no task and no exit has anything to do; true for a stream that isn't there."""
@@ -121,11 +138,11 @@ class LiveNats:
                 except NotFoundError:
                     continue
 
-    async def _hand_back(self, stream: Stream, name: str) -> None:
+    async def _hand_back(self, stream: Stream, name: str, quiet: float, *, alive: bool = False) -> None:
         """Where another death comes meanwhile, its own call sees to all that is pending then."""
         death = self._deaths[stream, name] = object()
         async with _acks(self.connection, stream, name) as acks:
-            found = await self._nobodys(stream, name, acks)
+            found = await self._nobodys(stream, name, acks, quiet, alive=alive)
             if self._deaths.get((stream, name)) is not death:
                 return
             del self._deaths[stream, name]
@@ -133,26 +150,28 @@ class LiveNats:
                 info, last = found
                 await self._nak(stream, info, [n for n in range(floor(info) + 1, last + 1) if n not in acks.seen])
 
-    async def _nobodys(self, stream: Stream, name: str, acks: _Acks) -> tuple[ConsumerInfo, int] | None:
+    async def _nobodys(
+        self, stream: Stream, name: str, acks: _Acks, quiet: float, *, alive: bool
+    ) -> tuple[ConsumerInfo, int] | None:
         """The consumer, and the last message that nobody has in hand; None where nothing is in hand.
 
-        All of it is where nobody listens: who comes afterwards is given later ones. Else, what is left of that which
-        was in hand at the death, when it has been left long enough.
+        All of it is where nobody listens, unless who did is alive: who comes afterwards is given later ones. Else, what
+        is left of that which was in hand at first, when it has been left long enough.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + QUIET
+        until = loop.time() + quiet
         while True:
             info = await consumer_info(self.connection.js, stream, name)
             if info is None or not info.num_ack_pending:
                 return None
             delivered = info.delivered.stream_seq if info.delivered else 0
-            if not info.push_bound:
+            if not info.push_bound and not alive:
                 return info, delivered
             acks.last = acks.last or delivered
             if loop.time() > until:
                 return info, acks.last
             if await acks.another(TICK):
-                until = loop.time() + QUIET
+                until = loop.time() + quiet
 
     async def _nak(self, stream: Stream, info: ConsumerInfo, sequences: list[int]) -> None:
         """In their order, which the server keeps. Its last delivery stands for that of each: it only checks a range."""

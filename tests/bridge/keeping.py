@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,6 @@ from tests.bridge.clusters import NAMESPACE, until
 from tests.bridge.parts import at_work
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
@@ -91,7 +91,9 @@ class Recorder:
 
     prepared: list[str] = field(default_factory=list)
     ended: list[tuple[str, int]] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
+    broken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def prepare(self, workflow: Workflow, process: Process) -> None:  # noqa: ARG002 - the protocol's
         assert process.live
@@ -103,6 +105,14 @@ class Recorder:
 
     async def idle(self, stream: Stream) -> bool:
         return stream not in self.busy
+
+    async def lost(self) -> None:
+        await self.broken.wait()
+        self.broken.clear()
+
+    async def strayed(self, labels: Mapping[str, str], process: str) -> None:
+        assert labels["process"] == process
+        self.strays.append(process)
 
 
 @dataclass

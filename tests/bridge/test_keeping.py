@@ -394,6 +394,18 @@ async def test_an_end_while_no_bridge_was_there_is_told_by_the_next(kept: Kept) 
         assert kept.nats.ended == [("work", 1)]
 
 
+async def test_after_a_lost_connection_to_nats_each_process_is_looked_at(kept: Kept) -> None:
+    kept.write(krt_text())
+    async with kept.going_on():
+        await until_asked(kept, 5)
+        kept.nats.broken.set()
+
+        async def all_looked_at() -> bool:
+            return set(kept.nats.strays) == {"rest", "poll", "work", "out"}
+
+        await until(all_looked_at)
+
+
 # The cluster.
 
 

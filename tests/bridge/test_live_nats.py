@@ -17,6 +17,7 @@ from kai_airflow.bridge import live_nats
 from kai_airflow.bridge.live_nats import LiveNats
 from kai_airflow.bridge.waiting import waiting
 from kai_airflow.messaging.codec import decode
+from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.consumers import IN_HAND, listed
 from kai_airflow.messaging.errors import JetStreamError
 from kai_airflow.messaging.following import Reader
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
-    from tests.conftest import LiveWorkflow
+    from tests.conftest import LiveWorkflow, StartNats
 
 LISTENING = streaming()
 HEARD = consumer_of(LISTENING, "worker")
@@ -194,6 +195,36 @@ async def test_who_listens_already_keeps_what_it_has_in_hand(
     second.signal(signal.SIGUSR1)
     await all_acked(live.connection)
     assert await answered(live) == {"dead's": 1, "own": 1, "later": 1}
+
+
+async def test_what_never_arrived_where_a_connection_broke_is_sent_again(
+    nats: LiveNats, live: LiveWorkflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who listens is there, and has one message that it works on; of the other it knows nothing."""
+    monkeypatch.setattr(live_nats, "STRAYED", 1.0)
+    heard = await live.connection.nc.subscribe(f"_INBOX.{HEARD}", queue=HEARD)
+    await live.send("trigger", "lost", "lost")
+    await live.send("trigger", "done", "done")
+    lost, done = await heard.next_msg(5), await heard.next_msg(5)
+    looking = asyncio.create_task(nats.strayed(LABELS, "worker"))
+    await done.ack()
+    await looking
+    again = await heard.next_msg(5)
+    assert (again.data, again.metadata.num_delivered) == (lost.data, 2)
+    await again.ack()
+    await all_acked(live.connection)
+
+
+async def test_a_server_that_was_lost_is_told(start_nats: StartNats) -> None:
+    server = start_nats()
+    async with connect(server.url, name="test") as connection:
+        lost = asyncio.create_task(LiveNats(connection).lost())
+        await asyncio.sleep(0)
+        assert not lost.done()
+        server.kill()
+        server.start()
+        async with asyncio.timeout(20):
+            await lost
 
 
 async def test_another_death_meanwhile_goes_on_for_both(
