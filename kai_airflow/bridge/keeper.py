@@ -26,10 +26,9 @@ from kai_airflow.kube import live
 from kai_airflow.kube.found import dag_of, is_ready, stream_of
 from kai_airflow.kube.objects import labels
 from kai_airflow.messaging.cancelling import heed_cancel
-from kai_airflow.plan import names
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from kai_airflow.bridge.cluster import Kind, Kubernetes
@@ -48,16 +47,6 @@ QUIET = 2.0  # seconds for which a stream must have had nothing to do before wha
 LOOK = 0.5  # seconds between two looks at such a stream
 TOLD_AGAIN = 2.0  # seconds before NATS is told again of an end
 UNREAD = 10.0  # seconds between two looks at what is published of a product whose KRT nobody finds
-
-
-class NotThereError(KaiAirflowError):
-    """A version is published that isn't there any more, and nobody can tell which took its place."""
-
-    def __init__(self, product: str, version: str, others: Sequence[str]) -> None:
-        super().__init__(
-            f"{version} of {product} is published, and no KRT has it any more. Remedy: publish one of "
-            f"{', '.join(others)}, or unpublish it."
-        )
 
 
 @dataclass
@@ -239,7 +228,7 @@ class Keeper:
             return
         # A product that lives in another namespace now isn't reached from here: it is to be published there.
         here = [one for one in workflows if (one.namespace or self.site.cluster.namespace) == place.namespace]
-        manifest = live.ingress(_published(version, here), self.label, self.site.settings.publishing)
+        manifest = live.ingress(handover.published(version, here), self.label, self.site.settings.publishing)
         if manifest is None:
             await self._applier.delete(INGRESSES, found)
         else:
@@ -301,11 +290,3 @@ class Keeper:
         self._configs.forget(place)
         self._since.pop(place, None)
         self._applier.forget(place)
-
-
-def _published(version: str, workflows: Sequence[Workflow]) -> list[Workflow]:
-    """The workflows of the version that is published, as an Ingress is labelled; of the one that took its place."""
-    versions = {names.label(one.version) for one in workflows}
-    if version not in versions and len(versions) > 1:
-        raise NotThereError(workflows[0].product, version, sorted(versions))
-    return [one for one in workflows if len(versions) == 1 or names.label(one.version) == version]
