@@ -124,13 +124,15 @@ class Keeper:
 
     def _changed(self, kind: Kind, before: Manifest | None, now: Manifest | None) -> None:
         found = now or before or {}
+        place = Place(found["metadata"]["namespace"], found["metadata"]["name"])
         if kind is PODS:
             if ends.has_ended(before, now):
                 self._ended.put_nowait(ends.Labels.of(found))
+            if ends.is_told_to_end(before, now):
+                asyncio.get_running_loop().call_later(ends.patience(found), self._miss, place)
             if now is None:
                 self._add(self._others())
             return
-        place = Place(found["metadata"]["namespace"], found["metadata"]["name"])
         if essential(before) != essential(now):
             self._queue.add(place)
         turned = kind is DEPLOYMENTS and is_ready(before) != is_ready(now)
@@ -138,6 +140,11 @@ class Keeper:
             self._turned[dag_of(found)] = asyncio.get_running_loop().time()
         if turned or kind is INGRESSES:
             self._add(self._others())
+
+    def _miss(self, place: Place) -> None:
+        """A pod that should be gone: where its node is lost, it is shown as running for as long as that is there."""
+        if (found := self.observed.get(PODS, place)) and ends.is_running(found):
+            self._ended.put_nowait(ends.Labels.of(found))
 
     async def _work_off(self) -> None:
         while True:
