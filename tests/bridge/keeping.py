@@ -52,6 +52,7 @@ def images() -> dict[str, list[str]]:
         "lives": ["sleep", "3600"],
         "listens": [*python, LISTENER],
         "deaf": ["sleep", "3600"],
+        "stubborn": [*python, "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1); signal.pause()"],
         "ends": ["sh", "-c", "echo first; echo the password: hunter2; echo last words; exit 3"],
     }
 

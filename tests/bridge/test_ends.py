@@ -45,6 +45,13 @@ def test_each_end_of_a_container_is_noticed_once(before: Any, now: Any, ended: b
     assert ends.has_ended(before, now) is ended
 
 
+def test_a_pod_is_told_to_end_once_and_has_its_grace_for_it() -> None:
+    told = {**pod(RUNS), "metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z", "deletionGracePeriodSeconds": 10}}
+    looks = [(pod(RUNS), pod(RUNS)), (pod(RUNS), told), (told, told), (told, None), (None, told), (None, pod(RUNS))]
+    assert [ends.is_told_to_end(*look) for look in looks] == [False, True, False, False, True, False]
+    assert ends.patience(told) == 10 + ends.LOST
+
+
 def test_living_are_those_that_run_of_that_process() -> None:
     other = {**pod(RUNS), "metadata": {"labels": LABELS._replace(version="v2.0.0")._asdict()}}
     assert ends.living([pod(RUNS), pod(RUNS, 3, DEAD), pod(DEAD), pod(None), other], LABELS) == 2
