@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.bridge.cluster import EVENTS
+from kai_airflow.bridge.cluster import EVENTS, ClusterError
 from kai_airflow.krt import MASK, is_sensitive, passwords, shown
 from kai_airflow.kube import CONTAINER
 from kai_airflow.kube.found import is_ready
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.site import Site
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Workflow
 
@@ -46,6 +48,8 @@ async def explained(
 ) -> str:
     """The same, with the last lines of a container that ended, or what the cluster says of a pod that doesn't start.
 
+    A log that can't be read, since its node is lost for example, keeps nothing else from being told.
+
     :param secrets: what is masked in them, as :func:`secrets_of` gives it
     :raises ClusterError: Kubernetes refuses, or isn't there
     """
@@ -59,13 +63,17 @@ async def explained(
     return _masked(told, secrets)
 
 
-def secrets_of(workflow: Workflow, *others: Mapping[str, Any]) -> frozenset[str]:
-    """What texts about a workflow's processes mustn't show: values of sensitive-looking keys, passwords in others.
+def secrets_of(workflow: Workflow, site: Site) -> frozenset[str]:
+    """What texts about a workflow's processes mustn't show of all that they are given.
 
-    :param others: further configuration that its processes are given (sections of app.yaml)
+    Values of sensitive-looking keys and passwords in others, in the KRT's configuration, its pod templates, and the
+    site's services; and how pods log in to NATS.
     """
-    configs = [workflow.version_config, workflow.config, *(process.config for process in workflow.processes), *others]
-    return frozenset(secret for config in configs for secret in _secrets(config) if len(secret) >= _SHORTEST_SECRET)
+    processes = workflow.processes
+    configs = [workflow.version_config, workflow.config, *(process.config for process in processes)]
+    configs += [environment for process in processes for environment in _environments(process.pod)]
+    found = chain(site.nats.secrets(), *map(_secrets, [*configs, *site.services.values()]))
+    return frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
 
 
 def _refused(deployment: Mapping[str, Any]) -> str:
@@ -176,18 +184,32 @@ async def _last_lines(kubernetes: Kubernetes, pod: Manifest) -> str:
     meta, status = pod["metadata"], _status(pod)
     previous = not (status.get("state") or {}).get("terminated")
     place = (meta["namespace"], meta["name"], status["name"])
-    text = await kubernetes.log(*place, previous=previous, lines=LINES, most=BYTES)
+    try:
+        text = await kubernetes.log(*place, previous=previous, lines=LINES, most=BYTES)
+    except ClusterError as error:
+        text = str(error)
     lines = [line for line in text.splitlines() if line.strip()][-LINES:]
     return "".join(f"\n  {line}" for line in lines)
 
 
 async def _warned(kubernetes: Kubernetes, pod: Manifest) -> str:
-    """What keeps a pod from starting that only events tell: a volume of a Secret that isn't there."""
+    """What keeps a pod from starting that only events tell: a volume of a Secret that isn't there.
+
+    A warning counts as long as nothing has happened to the pod since: a node has come, a mount that failed went well,
+    and now its image is being pulled.
+    """
     meta = pod["metadata"]
-    about = f"involvedObject.name={meta['name']},type=Warning"
-    found = (await kubernetes.list(EVENTS, meta["namespace"], fields=about)).items
-    latest = sorted(found, key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
-    return f"it can't start: {latest[-1].get('message', '')[:_LONGEST]}" if latest else ""
+    found = (await kubernetes.list(EVENTS, meta["namespace"], fields=f"involvedObject.name={meta['name']}")).items
+    # In a second, in the order of their names: those end with the moment.
+    latest = sorted(found, key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])[-1:]
+    warned = [str(event.get("message", ""))[:_LONGEST] for event in latest if event["type"] == "Warning"]
+    return f"it can't start: {warned[0]}" if warned else ""
+
+
+def _environments(pod: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    spec = pod.get("spec", {})
+    for one in (*spec.get("containers", ()), *spec.get("initContainers", ())):
+        yield {variable["name"]: variable.get("value") for variable in one.get("env", ())}
 
 
 def _secrets(config: Mapping[str, Any]) -> Iterator[str]:

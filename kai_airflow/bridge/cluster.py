@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kai_airflow.kube.objects import Manifest
 
 ANSWER = 10.0  # seconds for all but a watch
+LOG = 3.0  # seconds for a log, whose node may be lost: who asks wants to see the rest
 LINGER = 5.0  # seconds that a watch may be late before its connection counts as dead
 PAGE = 500  # objects of a list at a time
 _LONGEST = 600  # characters of what the API says that an error repeats
@@ -162,7 +163,7 @@ class Kubernetes:
         query = {"container": container, "previous": json.dumps(previous), "tailLines": lines, "limitBytes": most}
         path = f"{PODS.path(namespace, pod)}/log"
         try:
-            async with await self._send("GET", path, doing, query, None, ANSWER) as answer:
+            async with await self._send("GET", path, doing, query, None, LOG) as answer:
                 if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
                     return ""
                 await _require_good(answer, doing, "get", Kind("v1", "Pod", "pods/log"), namespace)
@@ -218,6 +219,8 @@ async def reaching(cluster: Cluster) -> AsyncIterator[Kubernetes]:
     """
     configuration = client.Configuration()
     configuration.connection_pool_maxsize = 0  # no limit: each watch holds one
+    # As before Python 3.13, which asks more of a cluster's authority than Kubernetes: EKS's has no key identifiers.
+    configuration.disable_strict_ssl_verification = True
     loader = await _configured(cluster, configuration)
     renewing = asyncio.create_task(config.refresh_token(loader, configuration)) if loader else None
     try:
@@ -272,11 +275,11 @@ async def _require_good(answer: aiohttp.ClientResponse, doing: str, verb: str, k
         text = json.loads(text)["message"]
     said = f"Kubernetes: cannot {doing}: {answer.status} {shown(text)[:_LONGEST].rstrip('.')}."
     error = OutdatedError if answer.status == HTTPStatus.GONE else ClusterError
-    raise error(answer.status, f"{said}{_remedy(answer.status, verb, kind, namespace)}")
+    raise error(answer.status, f"{said}{_remedy(answer.status, text, verb, kind, namespace)}")
 
 
-def _remedy(status: int, verb: str, kind: Kind, namespace: str) -> str:
-    if status == HTTPStatus.FORBIDDEN:
+def _remedy(status: int, text: str, verb: str, kind: Kind, namespace: str) -> str:
+    if status == HTTPStatus.FORBIDDEN and '" cannot ' in text:  # a quota, a policy, a namespace that ends say it, too
         return f" Remedy: let the bridge {verb} {kind.plural} in namespace {namespace}: docs/deploying.md has the Role."
     if status == HTTPStatus.UNAUTHORIZED:
         return f" {_SETUP}"

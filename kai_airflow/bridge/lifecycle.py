@@ -60,8 +60,7 @@ async def _cause(
     deployment = there.deployment(workflow, process)
     if deployment is None or is_ready(deployment):
         return None
-    secrets = secrets_of(workflow, *site.services.values())
-    why = await explained(cluster, deployment, there.pods_of(workflow, process), secrets)
+    why = await explained(cluster, deployment, there.pods_of(workflow, process), secrets_of(workflow, site))
     return (deployment["metadata"]["namespace"], deployment["metadata"]["name"]), why
 
 

@@ -53,6 +53,9 @@ QUIET = 10.0
 STRAYED = 60.0
 # A reply consumer is there a moment before its process listens on it.
 YOUNG = timedelta(minutes=1)
+# Seconds in which a process listens again that only lost its connection: the SDKs wait two before they try, and this
+# side a quarter, so that it is the first one back when nats-server was restarted.
+AWAY = 20.0
 AT_ONCE = 10_000  # NAKs that are sent before the server is waited for
 TICK = 1.0  # seconds until a consumer is asked again who listens
 LOOK = 60.0  # seconds until consumers are looked at whose end nobody told of
@@ -78,24 +81,21 @@ class LiveNats:
         if process.object_store:
             await ensure_object_store(js, process.object_store)
         await ensure_inputs(self.connection, workflow.live_stream, process)
-        if process.type == "trigger":
-            found = await self._listed(workflow.live_stream)
-            await self._remove_replies(workflow.live_stream, found, process.name)
 
     async def gone(self, labels: Mapping[str, str], process: str, living: int) -> None:  # noqa: ARG002 - see below
         """A pod of a process, or its container, has ended: give back what it had in hand, remove what it left behind.
 
-        Returns when that is done: where others of its pods listen on, some ten seconds later. Each death is told once;
-        another one meanwhile goes on for both.
+        Returns when that is done: where others of its pods listen on, or where replies have waited for one, some
+        seconds later. Each death is told once; another one meanwhile goes on for both.
 
         :param labels: KAI's own: product, version, workflow
         :param living: how many run now; only NATS knows who listens, so it tells nothing here
         """
         stream = names.live_stream(labels["product"], labels["version"], labels["workflow"])
         found = await self._listed(stream)
-        await self._remove_replies(stream, found, process)
         inputs = [info.name for info in found if is_input_of(info, process)]
-        await asyncio.gather(*(self._hand_back(stream, name, QUIET) for name in inputs))
+        handing_back = (self._hand_back(stream, name, QUIET) for name in inputs)
+        await asyncio.gather(self._remove_replies(stream, found, process), *handing_back)
 
     async def lost(self) -> None:
         """Return when the connection broke and was made anew."""
@@ -123,15 +123,20 @@ class LiveNats:
             return []
 
     async def _remove_replies(self, stream: Stream, found: list[ConsumerInfo], trigger: str) -> None:
-        """Those that ended pods of a trigger have left: nobody binds to their names again."""
-        for info in found:
-            if is_reply_of(info, trigger) and not info.push_bound and _is_old(info):
-                log.info("removing %s: the pod that listened there has ended", info.name)
-                with translated(f"remove consumer {info.name}"):
-                    try:
-                        await self.connection.js.delete_consumer(stream, info.name)
-                    except NotFoundError:
-                        continue
+        """Those that ended pods of a trigger have left: nobody binds to their names again.
+
+        A pod that lost its connection does listen again, and wouldn't hear that its consumer is gone.
+        """
+        if left := _left_replies(found, trigger):
+            await asyncio.sleep(AWAY)
+            left &= _left_replies(await self._listed(stream), trigger)
+        for name in sorted(left):
+            log.info("removing %s: the pod that listened there has ended", name)
+            with translated(f"remove consumer {name}"):
+                try:
+                    await self.connection.js.delete_consumer(stream, name)
+                except NotFoundError:
+                    continue
 
     async def _hand_back(self, stream: Stream, name: str, quiet: float, *, alive: bool = False) -> None:
         """Where another death comes meanwhile, its own call sees to all that is pending then."""
@@ -220,8 +225,10 @@ async def _acks(connection: Connection, stream: str, consumer: str) -> AsyncIter
                 await subscription.unsubscribe()
 
 
-def _is_old(info: ConsumerInfo) -> bool:
-    return datetime.now(UTC) - info.created > YOUNG
+def _left_replies(found: list[ConsumerInfo], trigger: str) -> set[str]:
+    """The reply consumers of a trigger on which nobody listens now."""
+    born = datetime.now(UTC) - YOUNG
+    return {info.name for info in found if is_reply_of(info, trigger) and not info.push_bound and info.created < born}
 
 
 async def keep_inputs(connection: Connection, workflow: Workflow) -> None:

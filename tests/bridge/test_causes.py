@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kai_airflow.bridge import causes
 from kai_airflow.bridge.causes import cause
+from kai_airflow.bridge.cluster import EVENTS, PODS
+from kai_airflow.bridge.site import AirflowSite, Site
+from kai_airflow.messaging.address import NatsAddress
+from tests.bridge.clusters import NAMESPACE, there, until
 from tests.streaming import process_of, streaming
 
+if TYPE_CHECKING:
+    from kai_airflow.bridge.cluster import Kubernetes
+
 WAITING: dict[str, Any] = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 1}}
+P = {"name": "p"}
 JUST_NOW = "2999-01-01T00:00:00Z"  # by a clock that is ahead, however late the test is
 CRASHED = {"terminated": {"exitCode": 3, "reason": "Error"}}
 
@@ -127,11 +135,40 @@ def test_the_newest_pod_tells_and_one_that_is_leaving_doesnt() -> None:
     assert cause(WAITING, [old, new]) == f"its image can't be had: {PULL}"
 
 
-def test_secrets_of_a_workflow_are_those_that_look_so_and_passwords_in_others() -> None:
+async def test_a_warning_tells_until_something_else_happens_to_the_pod(objects: Kubernetes) -> None:
+    """On a cluster that adds a node, or whose first mount came too early, an image may be pulled for minutes since."""
+    spec = {
+        "containers": [{"name": "process", "image": "sh"}],
+        "volumes": [{"name": "config", "secret": {"secretName": "nowhere"}}],
+    }
+    made = await objects.create(PODS, NAMESPACE, {"apiVersion": "v1", "kind": "Pod", "metadata": P, "spec": spec})
+
+    async def told() -> str:
+        return await causes.explained(objects, WAITING, [await there(objects, PODS, "p")], ())
+
+    assert "nowhere" in await until(told)
+    pulling = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "p.ffffffffffffffff"},
+        "involvedObject": {"kind": "Pod", "namespace": NAMESPACE, "name": "p", "uid": made["metadata"]["uid"]},
+        "type": "Normal",
+        "reason": "Pulling",
+        "lastTimestamp": JUST_NOW,
+    }
+    await objects.create(EVENTS, NAMESPACE, pulling)
+    assert await told() == ""
+
+
+def test_secrets_are_what_looks_so_in_all_that_a_process_is_given() -> None:
     workflow = streaming()
     config = {"github_secret": "hush-hush", "url": "redis://me:pa55word@host", "token": "abc", "lines": "plain"}
-    workflow = replace(
-        workflow, config={"api_key": "k3yk3y"}, processes=(replace(process_of(workflow, "out"), config=config),)
-    )
-    found = causes.secrets_of(workflow, {"client_password": "minio-secret", "ssl": True})
-    assert found == {"hush-hush", "pa55word", "k3yk3y", "minio-secret"}  # nobody masks three letters
+    env = [{"name": "DB_PASSWORD", "value": "db-secret"}, {"name": "TOKEN", "valueFrom": {}}]
+    pod = {"spec": {"containers": [{"name": "process", "env": env}, {"name": "other"}]}}
+    out = replace(process_of(workflow, "out"), config=config, pod=pod)
+    workflow = replace(workflow, config={"api_key": "k3yk3y"}, processes=(out,))
+    nats = NatsAddress("nats://one:4222", user="kai", password="n@ts", pods="nats://pod:p0ds@two:4222")
+    site = Site((), nats, AirflowSite.of({}), services={"minio": {"client_password": "minio-secret", "ssl": True}})
+    found = causes.secrets_of(workflow, site)  # nobody masks three letters
+    seen = {"hush-hush", "pa55word", "k3yk3y", "db-secret", "minio-secret", "n@ts", "n%40ts", "p0ds"}
+    assert found == seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from kai_airflow.bridge.causes import explained
 from kai_airflow.bridge.cluster import (
     DEPLOYMENTS,
     EVENTS,
@@ -28,6 +30,7 @@ from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
 from kai_airflow.plan.model import Networking
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, until
+from tests.messaging.credentials import Authority
 from tests.streaming import process_of, streaming
 
 if TYPE_CHECKING:
@@ -227,6 +230,35 @@ async def test_a_missing_permission_is_told_with_what_to_allow(refusing: Any) ->
             assert f"Remedy: let the bridge {what} in namespace kai: docs/deploying.md" in str(caught.value)
 
 
+async def test_an_authority_of_a_cluster_s_own_is_believed_as_kubernetes_makes_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Some have no key identifiers, and Python 3.13 refuses those where nobody says otherwise; another's is refused."""
+    authority, context = Authority(tmp_path), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.server)
+
+    def strict(*args: Any, **more: Any) -> ssl.SSLContext:
+        made = create(*args, **more)
+        made.verify_flags |= ssl.VERIFY_X509_STRICT
+        return made
+
+    create = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    runner = web.AppRunner(web.Application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    config = kubeconfig()
+    server = config["clusters"][0]["cluster"]
+    server |= {"server": f"https://127.0.0.1:{runner.addresses[0][1]}", "certificate-authority": str(authority.ca)}
+    async with reaching(Cluster(config=config)) as kubernetes:
+        assert await kubernetes.get(PODS, "kai", "x") is None
+    del server["certificate-authority"]
+    async with reaching(Cluster(config=config)) as kubernetes:
+        with pytest.raises(ClusterError, match="CERTIFICATE_VERIFY_FAILED"):
+            await kubernetes.get(PODS, "kai", "x")
+    await runner.cleanup()
+
+
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [
@@ -234,6 +266,7 @@ async def test_a_missing_permission_is_told_with_what_to_allow(refusing: Any) ->
         (500, "<html>proxy</html>", "500 <html>proxy</html>"),
         (422, {"message": 'Invalid value: "password: hunter2"'}, "password: ***"),
         (200, "no json", "JSONDecodeError"),
+        (403, {"message": 'secrets "x" is forbidden: exceeded quota: small'}, "exceeded quota: small."),
         (502, ["a list"], "502"),
     ],
 )
@@ -244,7 +277,20 @@ async def test_what_else_a_server_may_say_is_an_error_of_ours(refusing: Any, sta
         with pytest.raises(ClusterError) as caught:
             await kubernetes.get(DEPLOYMENTS, "kai", "x")
     assert told in str(caught.value)
+    assert "the Role" not in str(caught.value)  # no permission is missing
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_log_that_nobody_can_read_keeps_no_cause_from_being_told(refusing: Any) -> None:
+    """Its node is lost: the API waits for the kubelet, and gives up."""
+    cluster, _, answers = refusing
+    answers.append((500, {"message": "dial tcp 10.0.0.7:10250: i/o timeout"}))
+    ended = {"name": "process", "state": {"terminated": {"exitCode": 3}}}
+    pod = {"metadata": {"name": "p", "namespace": "kai"}, "status": {"containerStatuses": [ended]}}
+    async with reaching(cluster) as kubernetes:
+        first, second = (await explained(kubernetes, {"metadata": {}}, [pod], ())).splitlines()
+    assert first == "its process ended with exit code 3"
+    assert second.startswith("  Kubernetes: cannot read the log of pod kai/p: 500 dial tcp")
 
 
 async def test_a_list_of_many_pages_is_read_whole(refusing: Any) -> None:

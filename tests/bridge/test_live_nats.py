@@ -276,6 +276,7 @@ async def test_nothing_is_lost_where_one_of_several_is_killed_under_load(
 async def test_only_left_reply_consumers_of_our_triggers_are_removed(
     nats: LiveNats, live: LiveWorkflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(live_nats, "AWAY", 1.0)
     prefix, js = "shop_v1_0_0_train-out-trigger", live.connection.js
     subject = f"{live.stream}.out"
 
@@ -299,8 +300,15 @@ async def test_only_left_reply_consumers_of_our_triggers_are_removed(
     }
     await nats.gone(labels_of(LISTENING, "trigger"), "trigger", 0)
     assert len(await listed(live.connection, live.stream)) == 2 + 2 + len(others)  # they are young
+    away = await make(f"{prefix}-{uuid.uuid4()}")  # its pod is back a moment later
     monkeypatch.setattr(live_nats, "YOUNG", timedelta(0))
-    await nats.gone(labels_of(LISTENING, "trigger"), "trigger", 0)
+    looked = live.connection.nc.stats["in_msgs"]
+    removing = asyncio.create_task(nats.gone(labels_of(LISTENING, "trigger"), "trigger", 0))
+    while live.connection.nc.stats["in_msgs"] == looked:  # noqa: ASYNC110 - no event tells of an answer
+        await asyncio.sleep(0)
+    await live.connection.nc.subscribe(f"_INBOX.{away}")
+    await removing
+    others.add(away)
     left = {info.name for info in await listed(live.connection, live.stream)}
     assert left == {HEARD, consumer_of(LISTENING, "out"), *others}
 

@@ -1,6 +1,6 @@
 """Events about pods, as a scheduler and a kubelet record them."""
 
-import secrets
+import time
 
 from kai_airflow.local.kubernetes.errors import Object
 from kai_airflow.local.kubernetes.metadata import born, rfc3339
@@ -13,7 +13,7 @@ NORMAL, WARNING = "Normal", "Warning"
 def record(store: Store, pod: Object, kind: str, reason: str, message: str, field: str = "") -> None:
     """Keep an Event about a pod, or about the container that `field` names (`spec.containers{base}`)."""
     about = pod["metadata"]
-    name = f"{about['name'][:230]}.{secrets.token_hex(8)}"
+    name = f"{about['name'][:230]}.{time.time_ns():016x}"  # as client-go names them: a list is in their order
     component = "default-scheduler" if reason == "Scheduled" else "kubelet"
     now = rfc3339()
     involved = {name: about[name] for name in ("namespace", "name", "uid", "resourceVersion")}
