@@ -10,6 +10,7 @@ from kai_airflow.bridge.cluster import EVENTS, ClusterError
 from kai_airflow.krt import MASK, is_sensitive, passwords, shown
 from kai_airflow.kube import CONTAINER
 from kai_airflow.kube.found import is_ready
+from kai_airflow.process.listening import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ _SHORTEST_SECRET = 4  # characters; a shorter one would take half of a text away
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _MOMENT = timedelta(seconds=30)
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
+_NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
 
 
 def cause(deployment: Mapping[str, Any] | None, pods: Sequence[Manifest]) -> str:
@@ -91,16 +93,24 @@ def _of_pod(pod: Manifest) -> str:
     if _has_crashed(pod):
         return _crashed(pod)
     if reason not in _STARTING:
-        return f"{reason}: {message}" if message else reason
+        return (f"{reason}: {message}" if message else reason) + _remedy(pod, message)
     return _unready(pod)
+
+
+def _remedy(pod: Manifest, message: str) -> str:
+    if not message.startswith("secret ") or not message.endswith("not found"):
+        return ""
+    return f". Remedy: make it in namespace {pod['metadata']['namespace']}, or take it out of the KRT's secrets"
 
 
 def _crashed(pod: Manifest) -> str:
     status = _status(pod)
     ended = _terminated(status)
     count = int(status.get("restartCount", 0))
-    why = f", {ended['reason']}" if ended.get("reason") not in (None, "", "Error", "Completed") else ""
     again = f"; started again {count} time{'s' * (count != 1)}" if count else ""
+    if ended.get("reason") in _NEVER_RAN:
+        return f"its program can't be started: {_said(ended)}{again}"
+    why = f", {ended['reason']}" if ended.get("reason") not in (None, "", "Error", "Completed") else ""
     return f"its process ended with exit code {ended.get('exitCode')}{why}{again}"
 
 
@@ -110,7 +120,12 @@ def _unready(pod: Manifest) -> str:
     if "running" not in (status.get("state") or {}) or status.get("ready", True):
         return ""
     ports = [str(port["containerPort"]) for one in pod["spec"]["containers"] for port in one.get("ports") or ()]
-    return f"it runs, but doesn't listen on port {', '.join(ports)} (networking.targetPort)" if ports else ""
+    if not ports:
+        return ""
+    return (
+        f"it runs, but doesn't listen on port {', '.join(ports)} (networking.targetPort). Remedy: have it listen there "
+        f"on all addresses; with `kai-airflow up`, on the port that {VARIABLE.format(ports[0])} says"
+    )
 
 
 def _has_crashed(pod: Manifest) -> bool:

@@ -170,13 +170,17 @@ class Version:
         """
         status = await self.status()
         if status.state not in ("STARTED", "PUBLISHED"):
-            why = f": {status.cause}" if status.cause else ""
-            raise LifecycleError(
-                f"{status.product} {status.version} is {status.state or 'unknown'}{why}. "
-                f"Remedy: start it first, with `kai-airflow start {status.product} --version {status.version}`."
-            )
+            raise LifecycleError(_unstarted(status))
         label, how = site_label(self.site.airflow.url), self.site.settings.publishing
         shown = await publish(self.cluster, self.workflows, label, self.namespace, how, force=force)
         if status.state != "PUBLISHED":
             await self.airflow.record(self.workflows[0].dag_id, note)
         return shown
+
+
+def _unstarted(status: ProductStatus) -> str:
+    what = f"{status.product} {status.version} is {status.state or 'unknown'}"
+    if status.state == "ERROR":  # started it is, and its cause may have lines of its own
+        return f"{what}, and only what is started can be published. Remedy: mend this first: {status.cause}"
+    remedy = f"start it first, with `kai-airflow start {status.product} --version {status.version}`"
+    return f"{what}{f': {status.cause}' if status.cause else ''}. Remedy: {remedy}."

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SUMMARY = "write a small product to start from, which runs at once on this machine"
 EPILOG = """\
 In DIR it makes the folder NAME: a krt.yaml with a trigger, a task and an exit, and their programs in Python. DIR's
-images.yaml gets a line for each of the two images. What is there stays as it is: an existing NAME is an error.
+images.yaml gets a line for each of the three images. What is there stays as it is: an existing NAME is an error.
 """
 NAME = "my-product"
 
@@ -135,4 +135,6 @@ one run of it:
 once you have changed it:
   kai-airflow validate {file}
 an Airflow with the DAG {name}.{_WORKFLOW}:
-  {up}"""
+  {up}
+and beside it, a URL that starts runs and answers with their results:
+  kai-airflow publish {name}"""

@@ -82,5 +82,7 @@ class _Seen:
 def _late(version: Version, seen: _Seen, seconds: float) -> str:
     what = f"{version.workflows[0].product} {version.workflows[0].version} isn't started within {seconds:g} s"
     why = f": {seen.last.cause}" if seen.last and seen.last.cause else ""
+    if "Remedy: " in why:
+        return what + why
     remedy = "see that `kai-airflow bridge` runs, and `kai-airflow status`; or wait longer with --timeout"
     return f"{what}{why}. Remedy: {remedy}."

@@ -69,7 +69,16 @@ PULL = 'Back-off pulling image "registry/x:v1": ErrImagePull: not found'
         (unschedulable(), "no node takes it: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
         (
             waits("CreateContainerConfigError", 'secret "db" not found'),
-            'CreateContainerConfigError: secret "db" not found',
+            'CreateContainerConfigError: secret "db" not found. '
+            "Remedy: make it in namespace kai, or take it out of the KRT's secrets",
+        ),
+        (
+            waits("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),
+            "CreateContainerConfigError: container has runAsNonRoot and image will run as root",
+        ),
+        (
+            pod({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no program x"}}, restartCount=1),
+            "its program can't be started: no program x; started again 1 time",
         ),
         (
             waits("CrashLoopBackOff", "back-off 5m0s", restartCount=4, lastState=CRASHED),
@@ -85,7 +94,11 @@ PULL = 'Back-off pulling image "registry/x:v1": ErrImagePull: not found'
             pod({"running": {}}, restartCount=1, lastState=CRASHED),
             "its process ended with exit code 3; started again 1 time",
         ),
-        (pod({"running": {}}), "it runs, but doesn't listen on port 9000 (networking.targetPort)"),
+        (
+            pod({"running": {}}),
+            "it runs, but doesn't listen on port 9000 (networking.targetPort). Remedy: have it listen there on all "
+            "addresses; with `kai-airflow up`, on the port that KAI_AIRFLOW_PORT_9000 says",
+        ),
         (held_up(), "its process ended with exit code 3; started again 2 times"),
         (waits("ContainerCreating"), ""),
         (pod(), ""),

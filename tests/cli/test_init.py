@@ -43,6 +43,7 @@ def test_what_it_writes_is_a_product_of_that_name_without_a_warning(name: str) -
         "images.yaml",
         f"{name}/.airflowignore",
         f"{name}/krt.yaml",
+        f"{name}/programs/entry.py",
         f"{name}/programs/greeter.py",
         f"{name}/programs/report.py",
     }
@@ -56,8 +57,10 @@ def test_what_it_writes_is_a_product_of_that_name_without_a_warning(name: str) -
 def test_each_image_has_a_program(here: Path) -> None:
     assert main(["init", "shop"]) == 0
     product = krt.load(Path("dags/shop/krt.yaml")).require()
+    images = yaml.safe_load(Path("dags/images.yaml").read_text())
+    assert set(images) == {process.image for process in product.workflows[0].processes}
     _require_images(here / "dags/images.yaml", compile_product(product).workflows[0])
-    for _, program in yaml.safe_load(Path("dags/images.yaml").read_text()).values():
+    for _, program in images.values():
         assert (here / "dags" / program).is_file()
         compile((here / "dags" / program).read_text(), program, "exec")
 
@@ -71,11 +74,12 @@ def test_it_says_what_next(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init"]) == 0
     said = capsys.readouterr().out
     assert "  kai-airflow run dags/my-product/krt.yaml --payload '\"Ada\"'\n" in said
-    assert said.endswith("an Airflow with the DAG my-product.greeting:\n  kai-airflow up\n")
+    assert "an Airflow with the DAG my-product.greeting:\n  kai-airflow up\n" in said
+    assert said.endswith("  kai-airflow publish my-product\n")
     assert main(["init", "shop", "--dags", "my dags"]) == 0
     said = capsys.readouterr().out
     assert "  kai-airflow validate 'my dags/shop/krt.yaml'\n" in said
-    assert said.endswith("  kai-airflow up --dags 'my dags'\n")
+    assert "  kai-airflow up --dags 'my dags'\n" in said
 
 
 @pytest.mark.parametrize("before", ["", "# mine\n", "r/mine:v1: [python, -m, mine]  # mine", "'r/mine:v1':\n- sh\n"])
