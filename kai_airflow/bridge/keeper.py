@@ -218,6 +218,8 @@ class Keeper:
         deployment = live.deployment(workflow, process, self.label, version)
         if not self._applier.is_right(DEPLOYMENTS, place, deployment):
             await self.nats.prepare(workflow, process)
+            if self.observed.get(DEPLOYMENTS, place) is None:  # what a former one had in hand, whose end nobody saw
+                self._ended.put_nowait(ends.Labels.of(deployment))
             await self._applier.apply(DEPLOYMENTS, place, deployment)
         await self._applier.apply_or_delete(
             SERVICES, place, live.service(workflow, process, self.label) if live.has_service(process) else None
