@@ -131,6 +131,13 @@ async def test_what_is_not_started_in_time_says_what_it_waits_for(shop: Shop) ->
     assert "isn't started within 5 s: train: start: no bridge has made its Deployment yet. Remedy: " in ran.err
 
 
+@pytest.mark.parametrize("given", ["-1", "nan", "inf", "soon"])
+async def test_a_time_that_is_none_is_refused(shop: Shop, given: str) -> None:
+    ran = await shop.run("start", "shop", "--timeout", given)
+    assert ran.code == 2
+    assert f"argument --timeout: {given!r} is no number of seconds: 0 or more" in ran.err
+
+
 async def test_stop_pauses_and_waits_until_nothing_is_left(shop: Shop) -> None:
     shop.pause(paused=False)
     await shop.deploy("sleep", "1000")
