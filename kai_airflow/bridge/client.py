@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,7 +15,8 @@ from kai_airflow.messaging.errors import OriginError
 from kai_airflow.messaging.origin import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
+    from pathlib import Path
 
     from kai_airflow.bridge.site import AirflowSite
 
@@ -41,10 +42,26 @@ PAUSING = ("patch_dag", "cli_dag_pause", "cli_dag_unpause")  # as the audit log 
 
 @dataclass(frozen=True)
 class Dag:
-    """What Airflow knows of a DAG."""
+    """What Airflow knows of a DAG.
+
+    ``broken``: its file has errors; ``tags``: what stands behind the colon, by what is before; ``file``: its KRT, below
+    the KRTs' folder.
+    """
 
     paused: bool
     broken: bool
+    tags: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+
+    @classmethod
+    def of(cls, *, paused: object, broken: object, tags: Iterable[str], module: str | None) -> Dag:
+        """Of what Airflow says; ``module``: the generated one."""
+        pairs = dict(tag.split(":", 1) for tag in tags if ":" in tag)
+        return cls(bool(paused), bool(broken), pairs, (module or "").removesuffix(".py"))
+
+    def is_of(self, files: Iterable[Path]) -> bool:
+        """Whether its KRT is one of these."""
+        return bool(self.file) and any(file.as_posix().endswith(f"/{self.file}") for file in files)
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,11 @@ class Airflow:
     async def dags(self, tag: str) -> dict[str, Dag]:
         """The DAGs with a tag that Airflow could run now, by id."""
         return {dag["dag_id"]: _dag(dag) async for dag in self._dags(tags=tag)}
+
+    async def broken(self, tag: str) -> dict[str, Dag]:
+        """The DAGs with a tag whose file had errors when Airflow saw it last, though it may be gone since."""
+        found = self._dags(tags=tag, exclude_stale="false", has_import_errors="true")
+        return {dag["dag_id"]: _dag(dag) async for dag in found}
 
     async def pause(self, dag_id: str, note: Mapping[str, str], *, paused: bool) -> None:
         """Pause or unpause a DAG; Airflow's audit log names the user, and has ``note`` beside it."""
@@ -263,7 +285,12 @@ def _runs(dag_id: str) -> str:
 
 
 def _dag(answer: Mapping[str, Any]) -> Dag:
-    return Dag(paused=bool(answer["is_paused"]), broken=bool(answer["has_import_errors"]))
+    return Dag.of(
+        paused=answer["is_paused"],
+        broken=answer["has_import_errors"],
+        tags=[tag["name"] for tag in answer["tags"]],
+        module=answer["relative_fileloc"],
+    )
 
 
 def _run(answer: Mapping[str, Any]) -> Run:

@@ -113,16 +113,21 @@ def verdict(left: Left, known: Known) -> Verdict:
     stream = known.streams.get(left.dag_id)
     if stream is None:
         # A DAG that runs though nobody finds its KRT: a folder that can't be read looks like one that is empty.
-        return Verdict.STAYS if left.dag_id in known.active else Verdict.GOES
+        return Verdict.STAYS if left.dag_id in known.active or _is_awaited(left, known) else Verdict.GOES
     if stream == left.stream or not left.runs:
         return Verdict.GOES
     if left.dag_id not in known.ready:
         return Verdict.STAYS
     if left.type != "trigger":
-        return Verdict.STAYS if left.stream in known.triggers else Verdict.GOES_WHEN_IDLE
+        return Verdict.STAYS if _is_awaited(left, known) else Verdict.GOES_WHEN_IDLE
     if not left.is_called:
         return Verdict.GOES
     return Verdict.STAYS if left.name in known.routed else Verdict.GOES_IN_TIME
+
+
+def _is_awaited(left: Left, known: Known) -> bool:
+    """Whether triggers may still wait for what it answers: they take in nothing new, and have a moment to end."""
+    return left.type != "trigger" and left.stream in known.triggers
 
 
 def ready_dags(

@@ -31,7 +31,7 @@ LOOK = 0.5  # seconds between looks: Airflow has nothing that tells of a DAG
 # Seconds from an error on until it counts: a process that is faster than what it needs (a sidecar, a mount, a name) is
 # started again at once, and a loop of crashes is well now and then.
 PATIENCE = 10.0
-_ALL = "kai"  # the tag of each DAG that a KRT made
+TAG = "kai"  # the tag of each DAG that a KRT made
 
 
 class LifecycleError(KaiAirflowError):
@@ -79,15 +79,15 @@ async def facts(
     """What there is of workflows. Raises AirflowError."""
     listed = list(workflows)
     products = {workflow.product for workflow in listed}
-    dags = await airflow.dags(f"product:{products.pop()}" if len(products) == 1 else _ALL)
+    dags = await airflow.dags(f"product:{products.pop()}" if len(products) == 1 else TAG)
     resting = [one.dag_id for one in listed if one.dag_id in dags and dags[one.dag_id].paused]
-    known = await asyncio.gather(*(_was_paused(airflow, dag_id) for dag_id in resting))
+    known = await asyncio.gather(*(was_paused(airflow, dag_id) for dag_id in resting))
     touched = {dag_id for dag_id, was in zip(resting, known, strict=True) if was}
     return Facts(dags, touched, found, waiting or {})
 
 
-async def _was_paused(airflow: Airflow, dag_id: str) -> bool:
-    """Where the user may not see the audit log, most DAGs have been started before."""
+async def was_paused(airflow: Airflow, dag_id: str) -> bool:
+    """Whether somebody paused or unpaused a DAG; where the user may not see the audit log, most have been."""
     try:
         return await airflow.was_paused(dag_id)
     except AirflowError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kai_airflow.cli import CANNOT, FOUND_WRONG, sites
 from kai_airflow.cli.counting import Count
+from kai_airflow.cli.durations import seconds
 from kai_airflow.cli.terminal import DIM, GREEN, RED, painter, print_line, readable, tell
 from kai_airflow.errors import KaiAirflowError
 
@@ -38,7 +39,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     sites.add_site(parser, DESCRIPTION)
     parser.add_argument("dag_ids", metavar="DAG_ID", nargs="*", help="these DAGs only (all)")
     parser.add_argument(
-        "--wait", metavar="SECONDS", type=float, default=0.0, help="wait until nothing waits any more, so long at most"
+        "--wait",
+        metavar="SECONDS",
+        type=seconds,
+        default=0.0,
+        help="wait until nothing waits any more, so long at most",
     )
     parser.add_argument("--json", action="store_true", help="a JSON object for each DAG, a line each")
 
@@ -81,19 +86,19 @@ def _chosen(args: argparse.Namespace, found: Known, site: Site) -> Sequence[Work
     return named or sorted(batch, key=lambda workflow: workflow.dag_id)
 
 
-async def _wait(seconds: float, inspection: Inspection, workflows: Sequence[Workflow]) -> None:
+async def _wait(most: float, inspection: Inspection, workflows: Sequence[Workflow]) -> None:
     import asyncio
 
-    if not seconds:
+    if not most:
         return
     count = Count("message(s) wait")
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(most):
             while waiting := sum([await inspection.waiting(workflow) for workflow in workflows]):
                 count.at(waiting)
                 await asyncio.sleep(POLL)
     except TimeoutError:
-        tell(f"after {seconds:g} s there still are messages that wait")
+        tell(f"after {most:g} s there still are messages that wait")
     finally:
         count.over()
 

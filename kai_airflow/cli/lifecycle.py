@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from kai_airflow.cli import sites
+from kai_airflow.cli.durations import seconds
 from kai_airflow.errors import KaiAirflowError
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def add_version(parser: argparse.ArgumentParser, description: str) -> None:
     parser.add_argument("--comment", metavar="TEXT", help="why; Airflow's audit log keeps it")
 
 
-def add_timeout(parser: argparse.ArgumentParser, seconds: float) -> None:
-    """Declare how long a command waits."""
+def add_timeout(parser: argparse.ArgumentParser, default: float) -> None:
+    """Declare how long a command waits, in seconds."""
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=float, default=seconds, help=f"how long to wait ({seconds:g})"
+        "--timeout", metavar="SECONDS", type=seconds, default=default, help=f"how long to wait ({default:g})"
     )
 
 

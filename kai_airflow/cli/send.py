@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from kai_airflow.cli import FOUND_WRONG, payloads, products, sites
+from kai_airflow.cli.durations import seconds
 from kai_airflow.cli.terminal import print_line, tell
 from kai_airflow.errors import KaiAirflowError
 
@@ -46,7 +47,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--request-id", metavar="ID", help="the request's id (a new UUID)")
     parser.add_argument("--wait", action="store_true", help="wait for replies, and print them")
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=float, default=TIMEOUT, help=f"how long to wait for replies ({TIMEOUT:g})"
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=TIMEOUT,
+        help=f"how long to wait for replies ({TIMEOUT:g})",
     )
     parser.add_argument("--json", action="store_true", help="a JSON object for what was sent, and one for each reply")
 

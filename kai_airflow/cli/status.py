@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Mapping, Sequence
 
+    from kai_airflow.bridge.client import Airflow
     from kai_airflow.bridge.site import Site
     from kai_airflow.bridge.status import Objects, ProductStatus, State, WorkflowStatus
     from kai_airflow.cli.workflows import Known
@@ -65,19 +66,36 @@ async def _run(args: argparse.Namespace) -> int:
 
     site = await sites.site(args)
     found = await known(site)
-    chosen = _chosen(args, found, site)
-    objects, waiting = await _told(_objects(site, chosen)), await _told(_waiting(site, chosen))
     async with reaching(site.airflow) as airflow:
+        unread = await _unread(airflow, args, found)
+        chosen = _chosen(args, found, site, unread)
+        objects, waiting = await _told(_objects(site, chosen)), await _told(_waiting(site, chosen))
         gathered = await facts(airflow, chosen, objects, waiting or {})
-    listed = [product_status(workflows, gathered) for workflows in by_product(chosen).values()]
+    listed = [product_status(workflows, gathered) for workflows in by_product(chosen).values()] + unread
     for status in listed:
         _show(args, status)
-    left_out = found.broken if not args.product else ()
-    if left_out:
-        tell(f"{len(left_out)} KRT file(s) with errors are left out: {', '.join(map(str, left_out))}")
-    if left_out or objects is None or waiting is None:
+    if objects is None or waiting is None or (found.broken and not args.product):
         return CANNOT
     return FOUND_WRONG if any(one.state == "ERROR" for one in listed) else 0
+
+
+async def _unread(airflow: Airflow, args: argparse.Namespace, found: Known) -> list[ProductStatus]:
+    """What Airflow knows of the products of files with errors, which are there as they were before."""
+    from kai_airflow.bridge.lifecycle import TAG, was_paused
+    from kai_airflow.bridge.status import outline, outlined
+
+    if not found.broken:
+        return []
+    dags = await airflow.broken(f"product:{args.product}" if args.product else TAG)
+    why = "its KRT file has errors: kai-airflow validate"
+    return outlined(
+        [
+            (dag, outline(dag_id, dag, f"{why} {file}", touched=await was_paused(airflow, dag_id)))
+            for dag_id, dag in dags.items()
+            for file in found.broken
+            if dag_id not in found.workflows and dag.is_of([file]) and args.version in (None, dag.tags.get("version"))
+        ]
+    )
 
 
 async def _told(asked: Awaitable[T]) -> T | None:
@@ -89,12 +107,15 @@ async def _told(asked: Awaitable[T]) -> T | None:
         return None
 
 
-def _chosen(args: argparse.Namespace, found: Known, site: Site) -> Sequence[Workflow]:
+def _chosen(args: argparse.Namespace, found: Known, site: Site, unread: Sequence[ProductStatus]) -> Sequence[Workflow]:
     from kai_airflow.cli.lifecycle import workflows_of
     from kai_airflow.cli.workflows import of_product
 
     if args.version and not args.product:
         raise KaiAirflowError("--version is of one product. Remedy: name the product, too.")
+    there = (args.product in (None, one.product) for one in found.workflows.values())
+    if unread and not any(there):
+        return []
     if args.version:
         return workflows_of(found, args.product, args.version, site)
     if args.product:

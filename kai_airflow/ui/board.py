@@ -19,7 +19,8 @@ from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.connection import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Mapping, Sequence
+    from pathlib import Path
 
     from kai_airflow.bridge.site import Site
     from kai_airflow.bridge.status import Objects
@@ -38,13 +39,17 @@ _BEGINNING = "NATS, Kubernetes and the KRT files are being looked up: what isn't
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen; ``troubles`` say what couldn't be, and why. ``is_first``: nobody has looked yet."""
+    """What was seen; ``troubles`` say what couldn't be, and why. ``is_first``: nobody has looked yet.
+
+    ``broken``: KRT files with errors.
+    """
 
     workflows: Mapping[str, Workflow] = field(default_factory=dict)
     objects: Objects | None = None
     waiting: Mapping[str, int] = field(default_factory=dict)
     troubles: tuple[str, ...] = (_BEGINNING,)
     is_first: bool = True
+    broken: Sequence[Path] = ()
 
 
 class Board:
@@ -90,7 +95,8 @@ class Board:
             _told("Kubernetes", _objects(site, workflows), troubles),
             _told("NATS", _waiting(site, workflows), troubles),
         )
-        return Look(workflows, objects, waiting or {}, (*self._unread(site), *troubles), is_first=False)
+        said = (*self._unread(site), *troubles)
+        return Look(workflows, objects, waiting or {}, said, is_first=False, broken=self._survey.broken)
 
     async def _where(self) -> Site:
         if self._site is None or time.monotonic() - self._asked > KEPT:

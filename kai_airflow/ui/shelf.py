@@ -10,7 +10,7 @@ from airflow.models.dag import DagModel, DagTag
 from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from kai_airflow.bridge.client import PAUSING, Dag
 
@@ -25,27 +25,30 @@ _MANIFEST = "manifest"
 
 @dataclass(frozen=True)
 class Shelf:
-    """DAGs by id, their tags, and those that somebody has paused or unpaused."""
+    """DAGs by id, and those that somebody has paused or unpaused."""
 
     dags: Mapping[str, Dag]
-    tags: Mapping[str, Mapping[str, str]]
     touched: Collection[str]
 
 
 def shelf(session: Session, readable: Collection[str]) -> Shelf:
-    """The DAGs of KRT files among those that may be read. ``tags``: what stands behind the colon, by what is before."""
+    """The DAGs of KRT files among those that may be read; those of files with errors as well."""
     ours = select(DagTag.dag_id).where(DagTag.name == _TAG)
-    columns = (DagModel.dag_id, DagModel.is_paused, DagModel.has_import_errors)
-    found = session.execute(select(*columns).where(DagModel.dag_id.in_(ours), DagModel.is_stale.is_(False)))
-    dags = {one: Dag(paused=bool(paused), broken=bool(broken)) for one, paused, broken in found if one in readable}
-    tags: dict[str, dict[str, str]] = defaultdict(dict)
+    tags: dict[str, list[str]] = defaultdict(list)
     for dag_id, tag in session.execute(select(DagTag.dag_id, DagTag.name).where(DagTag.dag_id.in_(ours))):
-        kind, _, value = tag.partition(":")
-        tags[dag_id].setdefault(kind, value)
+        tags[dag_id].append(tag)
+    columns = (DagModel.dag_id, DagModel.is_paused, DagModel.has_import_errors, DagModel.relative_fileloc)
+    is_there = or_(DagModel.is_stale.is_(False), DagModel.has_import_errors.is_(True))
+    found = session.execute(select(*columns).where(DagModel.dag_id.in_(ours), is_there))
+    dags = {
+        one: Dag.of(paused=paused, broken=broken, tags=tags[one], module=module)
+        for one, paused, broken, module in found
+        if one in readable
+    }
     paused = [dag_id for dag_id, dag in dags.items() if dag.paused]
     events = select(Log.dag_id).where(Log.dag_id.in_(paused), Log.event.in_(PAUSING)).distinct()
     touched = {str(one) for one in session.scalars(events)}
-    return Shelf(dags, tags, touched)
+    return Shelf(dags, touched)
 
 
 @dataclass(frozen=True)

@@ -244,6 +244,8 @@ class AirflowStub:
         found = {dag_id: dag for dag_id, dag in sorted(self.dags.items()) if set(asked.getall("tags")) & set(dag.tags)}
         if asked.get("exclude_stale", "true") == "true":
             found = {dag_id: dag for dag_id, dag in found.items() if not dag.is_stale}
+        if asked.get("has_import_errors") == "true":
+            found = {dag_id: dag for dag_id, dag in found.items() if dag.has_import_errors}
         if "paused" in asked:
             found = {dag_id: dag for dag_id, dag in found.items() if dag.is_paused == (asked["paused"] == "true")}
         offset, limit = int(asked.get("offset", 0)), min(int(asked.get("limit", 50)), PAGE)

@@ -49,9 +49,10 @@ async def test_a_run_is_started_once_and_found_again(stub: AirflowStub, airflow:
 
 
 async def test_what_airflow_knows_of_a_dag(stub: AirflowStub, airflow: Airflow) -> None:
-    assert await airflow.dag(DAG) == Dag(paused=False, broken=False)
+    tags = {"product": "shop"}
+    assert await airflow.dag(DAG) == Dag(paused=False, broken=False, tags=tags)
     stub.dags[DAG] = StubDag(is_paused=True, has_import_errors=True)
-    assert await airflow.dag(DAG) == Dag(paused=True, broken=True)
+    assert await airflow.dag(DAG) == Dag(paused=True, broken=True, tags=tags)
     stub.dags[DAG] = StubDag(is_stale=True)
     assert await airflow.dag(DAG) is None
     assert await airflow.dag("shop.other") is None
@@ -228,6 +229,15 @@ async def test_unpaused_dags_of_a_tag_are_told_page_by_page_and_whether_they_are
     assert len(found) == 231
     assert (found["shop.w229"], found["shop.stale"]) == (True, False)
     assert stub.asked.count(("GET", "/api/v2/dags")) == 3
+
+
+async def test_dags_of_files_with_errors_are_told_though_airflow_finds_them_no_more(
+    stub: AirflowStub, airflow: Airflow
+) -> None:
+    stub.dags["shop.broken"] = StubDag(is_stale=True, has_import_errors=True)
+    stub.dags["shop.stale"] = StubDag(is_stale=True)
+    assert list(await airflow.broken("kai")) == ["shop.broken"]
+    assert list(await airflow.dags("kai")) == [DAG]
 
 
 async def test_whether_there_are_dags_of_a_tag(stub: AirflowStub, airflow: Airflow) -> None:

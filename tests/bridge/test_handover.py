@@ -31,6 +31,10 @@ HERE = Known(streams={DAG: NEW}, active=frozenset({DAG}), ready=frozenset({DAG})
     [
         # The DAG is paused, deleted, or Airflow finds it no more.
         (left(), Known(), Verdict.GOES),
+        # Its triggers go first: who called them has a moment for the answer.
+        (left(type="trigger"), Known(triggers=frozenset({OLD})), Verdict.GOES),
+        (left(type="exit"), Known(triggers=frozenset({OLD})), Verdict.STAYS),
+        (left(type="exit"), Known(triggers=frozenset({NEW})), Verdict.GOES),
         # The DAG runs, and nobody finds its KRT: a folder that isn't mounted looks like one that is empty.
         (left(), Known(active=frozenset({DAG})), Verdict.STAYS),
         # A process that the same version doesn't have any more.

@@ -565,8 +565,8 @@ async def explained(kept: Kept, name: str, *secrets: str) -> str:
 async def test_the_reason_of_a_process_that_does_not_get_ready_is_found_within_seconds(kept: Kept) -> None:
     kept.write(krt_text(trigger="deaf", task="ends"))
     async with kept.going_on():
-        said = await explained(kept, REST)
-        assert said.startswith("it runs, but doesn't listen on port 9000 (networking.targetPort). Remedy: ")
+        why = await explained(kept, REST)
+        assert why.startswith("it runs, but doesn't listen on port 9000 (networking.targetPort). Remedy: ")
         first, *lines = (await explained(kept, WORK, "last")).splitlines()
         assert first.startswith("its process ended with exit code 3")
         assert lines == ["  first", "  the password: ***", "  *** words"]

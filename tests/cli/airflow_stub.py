@@ -46,7 +46,15 @@ class AirflowStub:
         self.gate.set()
 
     def add_dag(self, dag_id: str) -> None:
-        self.dags[dag_id] = {"dag_id": dag_id, "is_paused": False, "is_stale": False, "has_import_errors": False}
+        product = dag_id.partition(".")[0]
+        self.dags[dag_id] = {
+            "dag_id": dag_id,
+            "is_paused": False,
+            "is_stale": False,
+            "has_import_errors": False,
+            "relative_fileloc": f"{product}/krt.yaml.py",
+            "tags": [{"name": tag} for tag in ("kai", f"product:{product}", "version:v1.0.0", "type:training")],
+        }
 
     def add_run(self, dag_id: str, run_id: str, conf: Mapping[str, Any], *, run_after: str = "") -> None:
         """A run that is there already; it is due now where nothing else is said."""
@@ -92,8 +100,13 @@ class AirflowStub:
         return _found(self.dags.get(request.match_info["dag"]))
 
     async def _dags(self, request: web.Request) -> web.Response:
-        _, _, product = request.query["tags"].partition(":")
+        asked = request.query
+        _, _, product = asked["tags"].partition(":")
         found = [dag for dag_id, dag in sorted(self.dags.items()) if not product or dag_id.startswith(f"{product}.")]
+        if asked.get("exclude_stale") != "false":
+            found = [dag for dag in found if not dag["is_stale"]]
+        if asked.get("has_import_errors") == "true":
+            found = [dag for dag in found if dag["has_import_errors"]]
         offset = int(request.query["offset"])
         return web.json_response({"dags": found[offset : offset + 100], "total_entries": len(found)})
 

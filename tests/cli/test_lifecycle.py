@@ -157,6 +157,13 @@ async def test_what_is_not_started_in_time_says_what_it_waits_for(shop: Shop) ->
     assert "isn't started within 5 s: train: start: no bridge has made its Deployment yet. Remedy: " in ran.err
 
 
+@pytest.mark.parametrize("given", ["-1", "nan", "inf", "soon"])
+async def test_a_time_that_is_none_is_refused(shop: Shop, given: str) -> None:
+    ran = await shop.run("start", "shop", "--timeout", given)
+    assert ran.code == 2
+    assert f"argument --timeout: {given!r} is no number of seconds: 0 or more" in ran.err
+
+
 async def test_stop_pauses_and_waits_until_nothing_is_left(shop: Shop) -> None:
     shop.pause(paused=False)
     await shop.deploy("sleep", "1000")
@@ -302,5 +309,27 @@ async def test_a_broken_file_is_told(shop: Shop) -> None:
     shop.desk.write("version: [", "broken")
     ran = await shop.run("status")
     assert ran.code == 2
-    assert "1 KRT file(s) with errors are left out: " in ran.err
+    assert "broken/krt.yaml has errors, and is left out: kai-airflow validate " in ran.err
     assert "shop v1.0.0: CREATED" in ran.out
+
+
+async def test_a_product_whose_file_is_broken_has_an_error_while_it_is_unpaused(shop: Shop) -> None:
+    """As Airflow has it: its DAG is there as it was, and found no more."""
+    shop.desk.write("version: [")
+    shop.desk.airflow.dags[DAG] |= {"is_stale": True, "has_import_errors": True}
+    assert (await shop.status())["state"] == "CREATED"
+    shop.pause(paused=False)
+    ran = await shop.run("status", "shop")
+    assert ran.code == 1
+    assert ran.out.startswith("shop v1.0.0: ERROR\n")
+    assert f"its KRT file has errors: kai-airflow validate {shop.desk.dags}/shop/krt.yaml\n" in ran.out
+    everything = await shop.run("status")
+    assert (everything.code, everything.out) == (2, ran.out)
+    assert "no product 'mart', but there are KRT files with errors" in (await shop.run("status", "mart")).err
+
+
+async def test_a_file_that_was_removed_while_it_was_broken_is_no_products(shop: Shop) -> None:
+    shop.desk.airflow.dags[DAG] |= {"is_stale": True, "has_import_errors": True}
+    (shop.desk.dags / "shop" / "krt.yaml").unlink()
+    shop.desk.write("version: [", "mart")
+    assert "there is no KRT file without errors" in (await shop.run("status")).err
