@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kai_airflow.bridge import ends
-from kai_airflow.bridge.ends import Labels
+from kai_airflow.bridge.live import ends
+from kai_airflow.bridge.live.ends import Labels
 
 LABELS = Labels("shop", "v1.0.0", "train", "work", "task")
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -14,9 +14,18 @@ import aiohttp
 import pytest
 import yaml
 
-from kai_airflow.bridge import causes, ends, keeper, keeping
-from kai_airflow.bridge.cluster import AUTOSCALERS, DEPLOYMENTS, INGRESSES, LEASES, PODS, SECRETS, SERVICES, reaching
-from kai_airflow.bridge.handover import routed_to
+from kai_airflow.bridge.cluster.client import (
+    AUTOSCALERS,
+    DEPLOYMENTS,
+    INGRESSES,
+    LEASES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    reaching,
+)
+from kai_airflow.bridge.live import causes, ends, keeper, keeping
+from kai_airflow.bridge.live.handover import routed_to
 from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
 from kai_airflow.kube.objects import GRACE_PERIOD_SECONDS
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
     from kai_airflow.kube.objects import Manifest
     from tests.bridge.airflow_stub import AirflowStub
 

@@ -10,7 +10,7 @@ import pytest
 
 from kai_airflow import krt
 from kai_airflow.bridge.client import Dag
-from kai_airflow.bridge.status import Facts, Objects, by_product, product_status
+from kai_airflow.bridge.lifecycle.status import Facts, Objects, by_product, product_status
 from kai_airflow.kube.live import Publishing, ingress, site_label
 from kai_airflow.kube.objects import labels
 from kai_airflow.plan import compile_product
@@ -18,7 +18,7 @@ from kai_airflow.plan import compile_product
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kai_airflow.bridge.status import ProductStatus
+    from kai_airflow.bridge.lifecycle.status import ProductStatus
     from kai_airflow.plan import Workflow
 
 RESOURCES = "resourceLimits: {CPU: {request: 100m}, memory: {request: 100M}}"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kai_airflow.bridge import keeping
-from kai_airflow.bridge.cluster import DEPLOYMENTS, INGRESSES, LEASES, PODS
+from kai_airflow.bridge.cluster.client import DEPLOYMENTS, INGRESSES, LEASES, PODS
+from kai_airflow.bridge.live import keeping
 from kai_airflow.bridge.site import Site
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.kube import live
@@ -21,7 +21,7 @@ from tests.cli.conftest import RESOURCES, krt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
     from tests.bridge.clusters import LocalKubernetes
     from tests.cli.conftest import Desk, Ran
 

@@ -7,9 +7,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge import ends, handover
-from kai_airflow.bridge.applying import Applier, essential
-from kai_airflow.bridge.cluster import (
+from kai_airflow.bridge.cluster.applying import Applier, essential
+from kai_airflow.bridge.cluster.client import (
     AUTOSCALERS,
     DEPLOYMENTS,
     INGRESSES,
@@ -17,10 +16,11 @@ from kai_airflow.bridge.cluster import (
     SECRETS,
     SERVICES,
 )
-from kai_airflow.bridge.configs import Configs
-from kai_airflow.bridge.handover import Known, Left, Place, Verdict, Wanted
-from kai_airflow.bridge.observed import KEPT, Observed
-from kai_airflow.bridge.workqueue import WorkQueue
+from kai_airflow.bridge.cluster.observed import KEPT, Observed
+from kai_airflow.bridge.cluster.workqueue import WorkQueue
+from kai_airflow.bridge.live import ends, handover
+from kai_airflow.bridge.live.configs import Configs
+from kai_airflow.bridge.live.handover import Known, Left, Place, Verdict, Wanted
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import live
 from kai_airflow.kube.found import dag_of, is_ready, stream_of
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from kai_airflow.bridge.cluster import Kind, Kubernetes
-    from kai_airflow.bridge.ends import Labels
-    from kai_airflow.bridge.live import LiveNats
+    from kai_airflow.bridge.cluster.client import Kind, Kubernetes
+    from kai_airflow.bridge.live.ends import Labels
+    from kai_airflow.bridge.live.nats_protocol import LiveNats
     from kai_airflow.bridge.site import Site
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Workflow

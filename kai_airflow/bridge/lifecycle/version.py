@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.causes import explained, secrets_of
 from kai_airflow.bridge.client import FORBIDDEN, AirflowError
-from kai_airflow.bridge.cluster import DEPLOYMENTS, INGRESSES, LEASES, PODS
-from kai_airflow.bridge.keeping import troubles
-from kai_airflow.bridge.publishing import publish
-from kai_airflow.bridge.status import Facts, Objects, product_status
+from kai_airflow.bridge.cluster.client import DEPLOYMENTS, INGRESSES, LEASES, PODS
+from kai_airflow.bridge.lifecycle.publishing import publish
+from kai_airflow.bridge.lifecycle.status import Facts, Objects, product_status
+from kai_airflow.bridge.live.causes import explained, secrets_of
+from kai_airflow.bridge.live.keeping import troubles
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.found import is_ready
 from kai_airflow.kube.live import lease_name, selector, site_label
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.cluster import Kind, Kubernetes
+    from kai_airflow.bridge.cluster.client import Kind, Kubernetes
+    from kai_airflow.bridge.lifecycle.status import Key, ProductStatus
     from kai_airflow.bridge.site import Site
-    from kai_airflow.bridge.status import Key, ProductStatus
     from kai_airflow.kube import Published
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Process, Workflow
