@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import yaml
 
+from kai_airflow.bridge.client import Dag
 from kai_airflow.bridge.cluster.client import (
     AUTOSCALERS,
     DEPLOYMENTS,
@@ -24,14 +25,17 @@ from kai_airflow.bridge.cluster.client import (
     SERVICES,
     reaching,
 )
+from kai_airflow.bridge.lifecycle.status import Facts, product_status
+from kai_airflow.bridge.lifecycle.version import objects as objects_of
 from kai_airflow.bridge.live import causes, ends, keeper, keeping
 from kai_airflow.bridge.live.handover import routed_to
 from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
+from kai_airflow.kube.found import is_ready
 from kai_airflow.kube.objects import GRACE_PERIOD_SECONDS
 from tests.bridge.airflow_stub import answering
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, gone, there, until
-from tests.bridge.keeping import Kept, krt_text
+from tests.bridge.keeping import Kept, images, krt_text
 from tests.bridge.parts import at_work
 
 if TYPE_CHECKING:
@@ -586,3 +590,20 @@ async def test_the_reason_of_a_process_that_does_not_get_ready_is_found_within_s
 
         await until(is_told)
         assert "nowhere" in await explained(kept, WORK)
+
+
+async def test_a_crash_loop_is_never_taken_for_started_though_it_is_ready_for_moments(kept: Kept) -> None:
+    (kept.local.home / "images.yaml").write_text(yaml.safe_dump(images() | {"ends": ["sh", "-c", "sleep 1; exit 3"]}))
+    kept.write(krt_text(task="ends"))
+    async with kept.going_on():
+        states: set[str | None] = set()
+        readiness: set[bool] = set()
+        workflows = list(kept.keeping().workflows().values())
+        dags = {str(one.dag_id): Dag(paused=False, broken=False) for one in workflows}
+        async with asyncio.timeout(60):
+            while len(readiness) < 2 or "ERROR" not in states:
+                found = await objects_of(kept.objects, workflows, kept.site)
+                (status,) = product_status(workflows, Facts(dags, objects=found)).workflows
+                states |= {one.state for one in status.processes if one.name == "work"}
+                readiness |= {is_ready(one) for one in found.deployments if one["metadata"]["name"] == WORK}
+        assert states <= {"STARTING", "ERROR"}
