@@ -46,12 +46,13 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
 def images() -> dict[str, list[str]]:
-    """What the images of tests are: a process that only lives, one that listens, one that ends at once."""
+    """What the images of tests are: one only lives, one listens, one won't end, one ends at once."""
     python = [sys.executable, "-u", "-c"]
     return {
         "lives": ["sleep", "3600"],
         "listens": [*python, LISTENER],
         "deaf": ["sleep", "3600"],
+        "lingers": [*python, "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"],
         "ends": ["sh", "-c", "echo first; echo the password: hunter2; echo last words; exit 3"],
     }
 

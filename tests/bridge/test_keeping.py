@@ -73,6 +73,21 @@ async def test_the_processes_of_an_unpaused_dag_are_there_with_all_that_belongs_
         await kept.until_names(DEPLOYMENTS, V1)
 
 
+async def test_of_a_paused_dag_tasks_and_exits_stay_until_its_triggers_have_ended(kept: Kept) -> None:
+    """Who has called a trigger gets his answer."""
+    kept.write(krt_text(trigger="lingers").replace("networking: {targetPort: 9000, destinationPort: 80}, ", ""))
+    async with kept.going_on():
+        for name in V1:
+            await kept.until_ready(DEPLOYMENTS, name)
+        kept.stub.dag.is_paused = True
+        await kept.until_names(DEPLOYMENTS, {WORK, "shop-v1-0-0-train-out"})
+        pods = (await kept.objects.list(PODS, NAMESPACE, live.selector(kept.label))).items
+        ending = {one["metadata"]["labels"]["process"]: "deletionTimestamp" in one["metadata"] for one in pods}
+        assert ending["rest"]
+        assert not ending["work"]
+        await kept.until_names(DEPLOYMENTS, set())
+
+
 async def test_what_a_hand_changes_or_deletes_is_corrected_and_what_it_adds_is_left(kept: Kept) -> None:
     kept.write(krt_text())
     objects = kept.objects
