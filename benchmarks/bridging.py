@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from benchmarks.site import Site
-    from kai_airflow.bridge.intake import Source
+    from kai_airflow.bridge.runs.intake import Source
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from benchmarks.errors import BenchmarkError
 from benchmarks.feeding import nats_server
 from benchmarks.figures import MEGABYTES, Table, Unit
-from kai_airflow.bridge.cluster import DEPLOYMENTS, PODS, Kubernetes, reaching
+from kai_airflow.bridge.cluster.client import DEPLOYMENTS, PODS, Kubernetes, reaching
 from kai_airflow.bridge.site import AirflowSite, Cluster, Site
 from kai_airflow.kube import live
 from kai_airflow.local.cluster import answers

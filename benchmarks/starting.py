@@ -11,9 +11,10 @@ import aiohttp
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import SECONDS, Table
 from benchmarks.site import SOON
-from kai_airflow.bridge import client, cluster
-from kai_airflow.bridge.lifecycle import Version
-from kai_airflow.bridge.publishing import publish, unpublish
+from kai_airflow.bridge import client
+from kai_airflow.bridge.cluster import client as cluster
+from kai_airflow.bridge.lifecycle.publishing import publish, unpublish
+from kai_airflow.bridge.lifecycle.version import Version
 from kai_airflow.bridge.site import Site as Everything
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.kube.live import site_label

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nats.js.errors import NotFoundError
 
 from kai_airflow import krt
-from kai_airflow.bridge.replies import PART
+from kai_airflow.bridge.runs.replies import PART
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.consumers import is_input, listed, pending
 from kai_airflow.messaging.errors import NoStreamError, translated

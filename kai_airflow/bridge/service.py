@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kai_airflow.bridge.client import reaching
-from kai_airflow.bridge.ended import Ended
-from kai_airflow.bridge.keeping import Keeping
-from kai_airflow.bridge.live_nats import LiveNats
-from kai_airflow.bridge.replies import Answers
+from kai_airflow.bridge.live.keeping import Keeping
+from kai_airflow.bridge.live.nats_side import LiveNats
+from kai_airflow.bridge.runs.ended import Ended
+from kai_airflow.bridge.runs.replies import Answers
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.bridge.workflow import Workbench, serve
 from kai_airflow.messaging.connection import connect

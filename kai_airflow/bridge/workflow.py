@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from kai_airflow.bridge.gate import Gate
-from kai_airflow.bridge.intake import ACK_WAIT, Intake, Source
-from kai_airflow.bridge.live_nats import keep_inputs
+from kai_airflow.bridge.live.nats_side import keep_inputs
+from kai_airflow.bridge.runs.gate import Gate
+from kai_airflow.bridge.runs.intake import ACK_WAIT, Intake, Source
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.errors import NoConsumerError, StreamGoneError, translated
 from kai_airflow.messaging.streams import (

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from kai_airflow.bridge.audit import Audit
-    from kai_airflow.bridge.inspection import Inspection
+    from kai_airflow.bridge.runs.audit import Audit
+    from kai_airflow.bridge.runs.inspection import Inspection
     from kai_airflow.bridge.site import Site
     from kai_airflow.cli.workflows import Known
     from kai_airflow.plan import Workflow
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     from kai_airflow.bridge.client import reaching
-    from kai_airflow.bridge.inspection import Inspection
+    from kai_airflow.bridge.runs.inspection import Inspection
     from kai_airflow.cli.workflows import known
     from kai_airflow.messaging.connection import connect
 

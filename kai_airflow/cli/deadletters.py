@@ -14,7 +14,7 @@ from kai_airflow.cli.terminal import print_line, print_lines, table, tell
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from kai_airflow.bridge.deadletters import DeadLetter
+    from kai_airflow.bridge.runs.deadletters import DeadLetter
     from kai_airflow.bridge.site import Site
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
@@ -108,7 +108,7 @@ def _row(letter: DeadLetter) -> tuple[str, str]:
 
 def _dag(letter: DeadLetter, workflows: Mapping[str, Workflow]) -> str:
     """The DAG that a dead letter was for; its stream where there is none any more."""
-    from kai_airflow.bridge.versions import takes_from
+    from kai_airflow.bridge.runs.versions import takes_from
     from kai_airflow.plan.names import Stream
 
     stream = Stream(letter.stream)
@@ -117,8 +117,8 @@ def _dag(letter: DeadLetter, workflows: Mapping[str, Workflow]) -> str:
 
 async def _those(dag_id: str | None, site: Site, connection: Connection) -> list[DeadLetter]:
     """All of them, or those that were for a DAG."""
-    from kai_airflow.bridge import deadletters
-    from kai_airflow.bridge.versions import takes_from
+    from kai_airflow.bridge.runs import deadletters
+    from kai_airflow.bridge.runs.versions import takes_from
     from kai_airflow.cli.workflows import workflow
     from kai_airflow.plan.names import Stream
 
@@ -128,7 +128,7 @@ async def _those(dag_id: str | None, site: Site, connection: Connection) -> list
 
 
 async def _show(args: argparse.Namespace, _site: Site, connection: Connection) -> int:
-    from kai_airflow.bridge import deadletters
+    from kai_airflow.bridge.runs import deadletters
 
     letter = await deadletters.found(connection, args.number)
     if args.raw:
@@ -173,7 +173,7 @@ def _seen(row: bytes) -> str:
 
 
 async def _redrive(args: argparse.Namespace, site: Site, connection: Connection) -> int:
-    from kai_airflow.bridge import deadletters
+    from kai_airflow.bridge.runs import deadletters
 
     async def act(letter: DeadLetter) -> None:
         sequence = await deadletters.redrive(connection, letter)
@@ -185,7 +185,7 @@ async def _redrive(args: argparse.Namespace, site: Site, connection: Connection)
 
 
 async def _drop(args: argparse.Namespace, site: Site, connection: Connection) -> int:
-    from kai_airflow.bridge import deadletters
+    from kai_airflow.bridge.runs import deadletters
 
     letters = await _chosen(args, site, connection)
     listed = ", ".join(str(letter.number) for letter in letters[:10]) + (", ..." if len(letters) > 10 else "")
@@ -201,7 +201,7 @@ async def _drop(args: argparse.Namespace, site: Site, connection: Connection) ->
 
 
 async def _chosen(args: argparse.Namespace, site: Site, connection: Connection) -> list[DeadLetter]:
-    from kai_airflow.bridge import deadletters
+    from kai_airflow.bridge.runs import deadletters
 
     if args.numbers:
         return [await deadletters.found(connection, number) for number in dict.fromkeys(args.numbers)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from kai_airflow.bridge.sending import Sent, answers
+from kai_airflow.bridge.runs.sending import Sent, answers
 from kai_airflow.cli.demonstration import NAME, published, wait_for
 from kai_airflow.cli.outcome import TAIL, Changes, by_start, show_log, show_payload, table
 from kai_airflow.demo.event import posted
@@ -24,7 +24,7 @@ from kai_airflow.plan import names
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kai_airflow.bridge.sending import Answer
+    from kai_airflow.bridge.runs.sending import Answer
     from kai_airflow.local.stack import Stack
     from kai_airflow.plan import Workflow
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from kai_airflow.bridge import client, cluster
-from kai_airflow.bridge.lifecycle import Version
-from kai_airflow.bridge.publishing import publish
+from kai_airflow.bridge import client
+from kai_airflow.bridge.cluster import client as cluster
+from kai_airflow.bridge.lifecycle.publishing import publish
+from kai_airflow.bridge.lifecycle.version import Version
 from kai_airflow.bridge.site import Site
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.cli import FOUND_WRONG

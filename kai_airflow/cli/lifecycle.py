@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator
 
-    from kai_airflow.bridge.lifecycle import Version
+    from kai_airflow.bridge.lifecycle.version import Version
     from kai_airflow.bridge.site import Site
     from kai_airflow.cli.workflows import Known
     from kai_airflow.plan import Workflow
@@ -42,7 +42,7 @@ def workflows_of(known: Known, product: str, version: str | None, site: Site) ->
 
     :raises KaiAirflowError: no KRT has it, with those that there are; or there are several
     """
-    from kai_airflow.bridge.status import by_product
+    from kai_airflow.bridge.lifecycle.status import by_product
     from kai_airflow.cli.products import chosen
     from kai_airflow.cli.workflows import of_product
 
@@ -70,8 +70,8 @@ def note(args: argparse.Namespace, site: Site) -> dict[str, str]:
 async def version(args: argparse.Namespace, site: Site) -> AsyncIterator[Version]:
     """The version that is meant, with Airflow and Kubernetes at hand. Raises KaiAirflowError."""
     from kai_airflow.bridge.client import reaching
-    from kai_airflow.bridge.cluster import reaching as reaching_cluster
-    from kai_airflow.bridge.lifecycle import Version
+    from kai_airflow.bridge.cluster.client import reaching as reaching_cluster
+    from kai_airflow.bridge.lifecycle.version import Version
     from kai_airflow.cli.workflows import known
 
     workflows = workflows_of(await known(site), args.product, args.version, site)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.replay import Choice, Past, Replay
-    from kai_airflow.bridge.requests import RunRequest
+    from kai_airflow.bridge.runs.replay import Choice, Past, Replay
+    from kai_airflow.bridge.runs.requests import RunRequest
     from kai_airflow.bridge.site import Site
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choice(args: argparse.Namespace) -> Choice:
-    from kai_airflow.bridge.replay import Choice
+    from kai_airflow.bridge.runs.replay import Choice
 
     if args.rate is not None and args.rate <= 0:
         raise KaiAirflowError(f"--rate: {args.rate:g} runs a second never come. Remedy: give more than 0.")
@@ -128,8 +128,8 @@ def _of_version(version: str | None, found: Workflow) -> Workflow:
 async def _prepared(
     args: argparse.Namespace, site: Site, found: Workflow, connection: Connection, airflow: Airflow
 ) -> Replay:
-    from kai_airflow.bridge.gate import Gate
-    from kai_airflow.bridge.replay import Replay
+    from kai_airflow.bridge.runs.gate import Gate
+    from kai_airflow.bridge.runs.replay import Replay
     from kai_airflow.messaging.streams import created
 
     moment = await created(connection.js, found.live_stream)
@@ -143,7 +143,7 @@ async def _prepared(
 
 
 async def _messages(args: argparse.Namespace, found: Workflow, choice: Choice, connection: Connection) -> list[Past]:
-    from kai_airflow.bridge.replay import past
+    from kai_airflow.bridge.runs.replay import past
 
     triggers = [process.name for process in found.triggers]
     if args.trigger is not None:
@@ -161,7 +161,7 @@ async def _start(args: argparse.Namespace, replay: Replay, messages: Sequence[Pa
     """Start the runs one by one; where that ends before its time, say how to go on."""
     import asyncio
 
-    from kai_airflow.bridge.replay import chunks
+    from kai_airflow.bridge.runs.replay import chunks
     from kai_airflow.messaging import ranges
 
     planned = chunks(messages, most)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from kai_airflow.bridge.sending import Answer, Sent
+    from kai_airflow.bridge.runs.sending import Answer, Sent
     from kai_airflow.messaging.codec import Json
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
@@ -73,7 +73,7 @@ def _payload(args: argparse.Namespace) -> Json:
 async def _run(args: argparse.Namespace, payload: Json) -> int:
     import uuid
 
-    from kai_airflow.bridge import sending
+    from kai_airflow.bridge.runs import sending
     from kai_airflow.cli.workflows import workflow
     from kai_airflow.messaging.connection import connect
 
@@ -103,7 +103,7 @@ def _say(args: argparse.Namespace, sent: Sent) -> None:
 async def _wait(args: argparse.Namespace, connection: Connection, found: Workflow, sent: Sent) -> int:
     import asyncio
 
-    from kai_airflow.bridge import sending
+    from kai_airflow.bridge.runs import sending
 
     tell(f"waiting for a reply, at most {args.timeout:g} s")
     try:

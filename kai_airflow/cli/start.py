@@ -13,8 +13,8 @@ from kai_airflow.errors import KaiAirflowError
 if TYPE_CHECKING:
     import argparse
 
-    from kai_airflow.bridge.lifecycle import Version
-    from kai_airflow.bridge.status import ProductStatus
+    from kai_airflow.bridge.lifecycle.status import ProductStatus
+    from kai_airflow.bridge.lifecycle.version import Version
 
 SUMMARY = "start a product: unpause its DAGs, and wait for its processes"
 TIMEOUT = 300.0  # seconds

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
     from kai_airflow.bridge.client import Airflow
+    from kai_airflow.bridge.lifecycle.status import Objects, ProductStatus, State, WorkflowStatus
     from kai_airflow.bridge.site import Site
-    from kai_airflow.bridge.status import Objects, ProductStatus, State, WorkflowStatus
     from kai_airflow.cli.workflows import Known
     from kai_airflow.plan import Workflow
 
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     from kai_airflow.bridge.client import reaching
-    from kai_airflow.bridge.lifecycle import facts
-    from kai_airflow.bridge.status import by_product, product_status
+    from kai_airflow.bridge.lifecycle.status import by_product, product_status
+    from kai_airflow.bridge.lifecycle.version import facts
     from kai_airflow.cli.workflows import known
 
     site = await sites.site(args)
@@ -81,8 +81,8 @@ async def _run(args: argparse.Namespace) -> int:
 
 async def _unread(airflow: Airflow, args: argparse.Namespace, found: Known) -> list[ProductStatus]:
     """What Airflow knows of the products of files with errors, which are there as they were before."""
-    from kai_airflow.bridge.lifecycle import TAG, was_paused
-    from kai_airflow.bridge.status import outline, outlined
+    from kai_airflow.bridge.lifecycle.status import outline, outlined
+    from kai_airflow.bridge.lifecycle.version import TAG, was_paused
 
     if not found.broken:
         return []
@@ -126,15 +126,15 @@ def _chosen(args: argparse.Namespace, found: Known, site: Site, unread: Sequence
 
 
 async def _objects(site: Site, workflows: Sequence[Workflow]) -> Objects:
-    from kai_airflow.bridge.cluster import reaching
-    from kai_airflow.bridge.lifecycle import objects
+    from kai_airflow.bridge.cluster.client import reaching
+    from kai_airflow.bridge.lifecycle.version import objects
 
     async with reaching(site.cluster) as cluster:
         return await objects(cluster, workflows, site)
 
 
 async def _waiting(site: Site, workflows: Sequence[Workflow]) -> dict[str, int]:
-    from kai_airflow.bridge.waiting import waiting
+    from kai_airflow.bridge.lifecycle.waiting import waiting
     from kai_airflow.messaging.connection import connect
 
     async with connect(site.nats, name="kai-airflow status") as connection:

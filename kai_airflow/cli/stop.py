@@ -12,7 +12,7 @@ from kai_airflow.errors import KaiAirflowError
 if TYPE_CHECKING:
     import argparse
 
-    from kai_airflow.bridge.status import ProductStatus
+    from kai_airflow.bridge.lifecycle.status import ProductStatus
 
 SUMMARY = "stop a product: pause its DAGs, and wait until its processes have ended"
 TIMEOUT = 120.0  # seconds

@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     from kai_airflow.bridge.client import reaching
-    from kai_airflow.bridge.cluster import reaching as reaching_cluster
-    from kai_airflow.bridge.publishing import unpublish
+    from kai_airflow.bridge.cluster.client import reaching as reaching_cluster
+    from kai_airflow.bridge.lifecycle.publishing import unpublish
     from kai_airflow.cli.workflows import known, of_product
     from kai_airflow.kube.live import site_label
 

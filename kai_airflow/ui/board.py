@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
     from pathlib import Path
 
+    from kai_airflow.bridge.lifecycle.status import Objects
     from kai_airflow.bridge.site import Site
-    from kai_airflow.bridge.status import Objects
     from kai_airflow.plan import Workflow
 
 log = logging.getLogger(__name__)
@@ -130,16 +130,16 @@ async def _told(who: str, asked: Awaitable[T], troubles: list[str]) -> T | None:
 
 async def _objects(site: Site, workflows: Mapping[str, Workflow]) -> Objects:
     # Kubernetes' client takes a second to import, which Airflow's other answers shouldn't wait for.
-    await asyncio.to_thread(import_module, "kai_airflow.bridge.lifecycle")
-    from kai_airflow.bridge.cluster import reaching
-    from kai_airflow.bridge.lifecycle import objects
+    await asyncio.to_thread(import_module, "kai_airflow.bridge.lifecycle.version")
+    from kai_airflow.bridge.cluster.client import reaching
+    from kai_airflow.bridge.lifecycle.version import objects
 
     async with reaching(site.cluster) as cluster:
         return await objects(cluster, workflows.values(), site)
 
 
 async def _waiting(site: Site, workflows: Mapping[str, Workflow]) -> dict[str, int]:
-    from kai_airflow.bridge.waiting import waiting
+    from kai_airflow.bridge.lifecycle.waiting import waiting
 
     async with connect(site.nats, name="kai-airflow page") as connection:
         counts = await asyncio.gather(*(waiting(connection, workflow) for workflow in workflows.values()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.status import Facts, by_product, outline, outlined, product_status
+from kai_airflow.bridge.lifecycle.status import Facts, by_product, outline, outlined, product_status
 
 if TYPE_CHECKING:
     from kai_airflow.bridge.client import Dag
-    from kai_airflow.bridge.status import ProductStatus
+    from kai_airflow.bridge.lifecycle.status import ProductStatus
     from kai_airflow.ui.board import Look
     from kai_airflow.ui.shelf import Shelf
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kai_airflow.bridge.status import ProductStatus
+    from kai_airflow.bridge.lifecycle.status import ProductStatus
     from kai_airflow.ui.messages import Messages
 
 _TEMPLATES = Environment(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.replies import Answers
+from kai_airflow.bridge.runs.replies import Answers
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.origin import Origin
 from kai_airflow.messaging.reading import messages, microseconds

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from kai_airflow.bridge.cluster import Kind, Kubernetes
+    from kai_airflow.bridge.cluster.client import Kind, Kubernetes
     from kai_airflow.kube.objects import Manifest
 
 DEADLINE = 30.0  # seconds

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.bridge import cluster
 from kai_airflow.bridge.client import Airflow, reaching
+from kai_airflow.bridge.cluster import client as cluster
 from tests.bridge.airflow_stub import AirflowStub
 from tests.bridge.clusters import LocalKubernetes
 from tests.operators.conftest import api, kubernetes
@@ -15,7 +15,7 @@ from tests.operators.conftest import api, kubernetes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
 
 __all__ = ["airflow", "api", "kubernetes", "stub"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kai_airflow.bridge.keeping import Keeping
+from kai_airflow.bridge.live.keeping import Keeping
 from kai_airflow.bridge.site import Site
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.kube import live
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.cluster import Kubernetes
-    from kai_airflow.bridge.live import LiveNats
+    from kai_airflow.bridge.cluster.client import Kubernetes
+    from kai_airflow.bridge.live.nats_protocol import LiveNats
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Process, Workflow
     from kai_airflow.plan.names import Stream
@@ -52,7 +52,7 @@ def images() -> dict[str, list[str]]:
         "lives": ["sleep", "3600"],
         "listens": [*python, LISTENER],
         "deaf": ["sleep", "3600"],
-        "lingers": [*python, "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"],
+        "stubborn": [*python, "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1); signal.pause()"],
         "ends": ["sh", "-c", "echo first; echo the password: hunter2; echo last words; exit 3"],
     }
 

@@ -9,9 +9,9 @@ import asyncio
 import sys
 import time
 
-from kai_airflow.bridge import lease
-from kai_airflow.bridge.cluster import reaching
-from kai_airflow.bridge.lease import Lease, LeaseLostError
+from kai_airflow.bridge.cluster import lease
+from kai_airflow.bridge.cluster.client import reaching
+from kai_airflow.bridge.cluster.lease import Lease, LeaseLostError
 from kai_airflow.bridge.site import Cluster
 
 vars(lease).update({"DURATION": 3, "RENEW": 0.5, "SURE": 2.0, "LOOK": 0.2})

@@ -8,9 +8,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow import krt
-from kai_airflow.bridge import deadletters
-from kai_airflow.bridge.gate import Gate
-from kai_airflow.bridge.intake import Intake, Source
+from kai_airflow.bridge.runs import deadletters
+from kai_airflow.bridge.runs.gate import Gate
+from kai_airflow.bridge.runs.intake import Intake, Source
 from kai_airflow.bridge.site import Settings
 from kai_airflow.bridge.workflow import Workbench, prepare, serve
 from kai_airflow.bridge.workflow import _source as made_source
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.deadletters import DeadLetter
+    from kai_airflow.bridge.runs.deadletters import DeadLetter
     from kai_airflow.messaging.connection import Connection
     from tests.bridge.airflow_stub import AirflowStub
 

@@ -7,7 +7,8 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from kai_airflow.bridge import ended, intake, replies, service, workflow
+from kai_airflow.bridge import service, workflow
+from kai_airflow.bridge.runs import ended, intake, replies
 from kai_airflow.bridge.site import Site
 from kai_airflow.messaging import pull
 

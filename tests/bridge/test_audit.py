@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kai_airflow.bridge.audit import Audit, Backlog, Carrier, Held, Place, compare
+from kai_airflow.bridge.runs.audit import Audit, Backlog, Carrier, Held, Place, compare
 from kai_airflow.messaging.origin import Origin
 
 DAG, STREAM, CREATED, TRIGGER = "shop.train", "shop_v1_0_0_train", "20260101T000000000000Z", "start"

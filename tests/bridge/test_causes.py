@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kai_airflow.bridge import causes
-from kai_airflow.bridge.causes import cause
-from kai_airflow.bridge.cluster import EVENTS, PODS
+from kai_airflow.bridge.cluster.client import EVENTS, PODS
+from kai_airflow.bridge.live import causes
+from kai_airflow.bridge.live.causes import cause
 from kai_airflow.bridge.site import AirflowSite, Site
 from kai_airflow.messaging.address import NatsAddress
 from tests.bridge.clusters import NAMESPACE, there, until
 from tests.streaming import process_of, streaming
 
 if TYPE_CHECKING:
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
 
 WAITING: dict[str, Any] = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 1}}
 P = {"name": "p"}

@@ -13,8 +13,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from kai_airflow.bridge.causes import explained
-from kai_airflow.bridge.cluster import (
+from kai_airflow.bridge.cluster.client import (
     DEPLOYMENTS,
     EVENTS,
     LEASES,
@@ -26,6 +25,7 @@ from kai_airflow.bridge.cluster import (
     OutdatedError,
     reaching,
 )
+from kai_airflow.bridge.live.causes import explained
 from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
 from kai_airflow.plan.model import Networking

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.bridge import deadletters
-from kai_airflow.bridge.deadletters import LONGEST_REASON, NoDeadLetterError, bury, drop, found, redrive
+from kai_airflow.bridge.runs import deadletters
+from kai_airflow.bridge.runs.deadletters import LONGEST_REASON, NoDeadLetterError, bury, drop, found, redrive
 from kai_airflow.messaging.errors import JetStreamError
 from kai_airflow.plan import names
 from tests.bridge.parts import STREAM, dead, message, prepared, publish

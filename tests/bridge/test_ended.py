@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from kai_airflow.bridge import ended as bridge_ended
-from kai_airflow.bridge import replies as bridge_replies
-from kai_airflow.bridge.ended import BUCKET, Ended
-from kai_airflow.bridge.replies import Record
+from kai_airflow.bridge.runs import ended as bridge_ended
+from kai_airflow.bridge.runs import replies as bridge_replies
+from kai_airflow.bridge.runs.ended import BUCKET, Ended
+from kai_airflow.bridge.runs.replies import Record
 from tests.bridge.answering import answers_of, asked, ended, ids, left, out
 from tests.bridge.parts import STREAM, WORKFLOW, at_work, prepared
 

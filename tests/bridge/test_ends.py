@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kai_airflow.bridge import ends
-from kai_airflow.bridge.ends import Labels
+from kai_airflow.bridge.live import ends
+from kai_airflow.bridge.live.ends import Labels
 
 LABELS = Labels("shop", "v1.0.0", "train", "work", "task")
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -43,6 +43,13 @@ def pod(state: dict[str, Any] | None, restarts: int = 0, last: dict[str, Any] | 
 )
 def test_each_end_of_a_container_is_noticed_once(before: Any, now: Any, ended: bool) -> None:
     assert ends.has_ended(before, now) is ended
+
+
+def test_a_pod_is_told_to_end_once_and_has_its_grace_for_it() -> None:
+    told = {**pod(RUNS), "metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z", "deletionGracePeriodSeconds": 10}}
+    looks = [(pod(RUNS), pod(RUNS)), (pod(RUNS), told), (told, told), (told, None), (None, told), (None, pod(RUNS))]
+    assert [ends.is_told_to_end(*look) for look in looks] == [False, True, False, False, True, False]
+    assert ends.patience(told) == 10 + ends.LOST
 
 
 def test_living_are_those_that_run_of_that_process() -> None:

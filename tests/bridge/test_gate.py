@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.bridge import gate
-from kai_airflow.bridge.gate import Gate
+from kai_airflow.bridge.runs import gate
+from kai_airflow.bridge.runs.gate import Gate
 from tests.bridge.airflow_stub import DAG, AirflowStub, StubDag, answering, hanging
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.bridge import groups
-from kai_airflow.bridge.groups import Groups
-from kai_airflow.bridge.requests import RunRequest
+from kai_airflow.bridge.runs import groups
+from kai_airflow.bridge.runs.groups import Groups
+from kai_airflow.bridge.runs.requests import RunRequest
 from kai_airflow.messaging.origin import Origin
 from tests.bridge.parts import STREAM, prepared, publish
 

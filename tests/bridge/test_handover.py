@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kai_airflow.bridge import handover
-from kai_airflow.bridge.handover import Known, Left, Place, Verdict, Wanted
+from kai_airflow.bridge.live import handover
+from kai_airflow.bridge.live.handover import Known, Left, Place, Verdict, Wanted
 from kai_airflow.kube import live
 from kai_airflow.plan.names import DagId, Stream
 from tests.streaming import process_of, streaming

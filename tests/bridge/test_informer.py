@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kai_airflow.bridge import informer
-from kai_airflow.bridge.cluster import SECRETS, Kubernetes, reaching
-from kai_airflow.bridge.informer import Informer
+from kai_airflow.bridge.cluster import informer
+from kai_airflow.bridge.cluster.client import SECRETS, Kubernetes, reaching
+from kai_airflow.bridge.cluster.informer import Informer
 from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes
@@ -21,7 +21,7 @@ from tests.bridge.proxy import SwallowingProxy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from kai_airflow.bridge.cluster import Kind
+    from kai_airflow.bridge.cluster.client import Kind
     from kai_airflow.kube.objects import Manifest
 
 SITE = live.site_label("http://airflow")
@@ -112,7 +112,7 @@ async def test_a_connection_that_is_dead_though_it_looks_healthy_is_found_out(
     objects: Kubernetes, behind: tuple[SwallowingProxy, Kubernetes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(informer, "WATCH", 1)
-    monkeypatch.setattr("kai_airflow.bridge.cluster.LINGER", 0.5)
+    monkeypatch.setattr("kai_airflow.bridge.cluster.client.LINGER", 0.5)
     proxy, client = behind
     async with Followed(client).following() as followed:
         proxy.swallow()

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from kai_airflow.bridge import client, intake, workflow
+from kai_airflow.bridge import client, workflow
 from kai_airflow.bridge.client import Airflow, reaching
-from kai_airflow.bridge.requests import run_request
+from kai_airflow.bridge.runs import intake
+from kai_airflow.bridge.runs.requests import run_request
 from kai_airflow.messaging import codec, pull
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.origin import Origin
@@ -52,7 +53,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "PATIENCE", 0.5)
     monkeypatch.setattr(intake, "LINGER", 0.05)
     monkeypatch.setattr(client, "ANSWER", 0.3)
-    monkeypatch.setattr("kai_airflow.bridge.gate.PAUSES", (0.02,))
+    monkeypatch.setattr("kai_airflow.bridge.runs.gate.PAUSES", (0.02,))
     monkeypatch.setattr(workflow, "PAUSES", (0.05,))
     monkeypatch.setattr("kai_airflow.messaging.connection.PING_INTERVAL", 0.2)
     monkeypatch.setattr("kai_airflow.messaging.connection.API_ANSWER", 1.0)

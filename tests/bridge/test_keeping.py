@@ -14,11 +14,21 @@ import aiohttp
 import pytest
 import yaml
 
-from kai_airflow.bridge import causes, ends, keeper, keeping
-from kai_airflow.bridge.cluster import AUTOSCALERS, DEPLOYMENTS, INGRESSES, LEASES, PODS, SECRETS, SERVICES, reaching
-from kai_airflow.bridge.handover import routed_to
+from kai_airflow.bridge.cluster.client import (
+    AUTOSCALERS,
+    DEPLOYMENTS,
+    INGRESSES,
+    LEASES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    reaching,
+)
+from kai_airflow.bridge.live import causes, ends, keeper, keeping
+from kai_airflow.bridge.live.handover import routed_to
 from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
+from kai_airflow.kube.objects import GRACE_PERIOD_SECONDS
 from tests.bridge.airflow_stub import answering
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, gone, there, until
 from tests.bridge.keeping import Kept, krt_text
@@ -28,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
     from kai_airflow.kube.objects import Manifest
     from tests.bridge.airflow_stub import AirflowStub
 
@@ -75,7 +85,7 @@ async def test_the_processes_of_an_unpaused_dag_are_there_with_all_that_belongs_
 
 async def test_of_a_paused_dag_tasks_and_exits_stay_until_its_triggers_have_ended(kept: Kept) -> None:
     """Who has called a trigger gets his answer."""
-    kept.write(krt_text(trigger="lingers").replace("networking: {targetPort: 9000, destinationPort: 80}, ", ""))
+    kept.write(krt_text(trigger="stubborn").replace("networking: {targetPort: 9000, destinationPort: 80}, ", ""))
     async with kept.going_on():
         for name in V1:
             await kept.until_ready(DEPLOYMENTS, name)
@@ -392,6 +402,30 @@ async def test_the_end_of_a_container_and_of_a_pod_is_told(kept: Kept) -> None:
         await until(all_told)
 
 
+async def test_a_pod_that_does_not_end_in_its_time_is_taken_for_lost(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a node that is lost, which no kubelet ends, and which is shown as running for good."""
+    monkeypatch.setattr(ends, "LOST", 0.5 - GRACE_PERIOD_SECONDS)
+    kept.write(krt_text(task="stubborn"))
+    async with kept.going_on():
+        await kept.until_ready(DEPLOYMENTS, WORK)
+        (pod,) = [name for name in await kept.names(PODS) if name.startswith(WORK)]
+
+        async def is_deaf() -> str:
+            return await kept.objects.log(NAMESPACE, pod, "process", previous=False, lines=1, most=9)
+
+        await until(is_deaf)
+        kept.nats.ended.clear()
+        await kept.objects.delete(PODS, await there(kept.objects, PODS, pod))
+
+        async def is_told() -> bool:
+            return "work" in {process for process, _ in kept.nats.ended}
+
+        await until(is_told, GRACE_PERIOD_SECONDS / 2)
+        assert pod in await kept.names(PODS)
+
+
 async def test_an_end_while_no_bridge_was_there_is_told_by_the_next(kept: Kept) -> None:
     """What runs now is younger than the last renewal of the Lease; what nobody replaced may have had something, too."""
     kept.write(krt_text())
@@ -439,11 +473,13 @@ async def test_another_namespace_is_followed_and_the_old_one_left_empty(kept: Ke
     kept.write(krt_text())
     async with kept.going_on():
         await kept.until_names(DEPLOYMENTS, V1)
+        await publish(kept)
     kept.write(krt_text(more="x-airflow: {namespace: other}"))
     async with kept.going_on():
         for name in V1:
             await there(kept.objects, DEPLOYMENTS, name, "other")
         await kept.until_names(DEPLOYMENTS, set())
+        await kept.until_names(INGRESSES, set())  # it would lead nowhere, and nobody could unpublish it
     kept.stub.dag.is_paused = True  # another bridge knows where to look, though nothing is wanted there any more
     async with kept.going_on():
         for name in V1:

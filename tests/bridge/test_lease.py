@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kai_airflow.bridge import lease
-from kai_airflow.bridge.cluster import LEASES, ClusterError, Kubernetes
-from kai_airflow.bridge.lease import Lease, LeaseLostError
+from kai_airflow.bridge.cluster import lease
+from kai_airflow.bridge.cluster.client import LEASES, ClusterError, Kubernetes
+from kai_airflow.bridge.cluster.lease import Lease, LeaseLostError
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, there, until
 from tests.bridge.parts import at_work
 from tests.conftest import Program

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from kai_airflow.bridge import live_nats
-from kai_airflow.bridge.live_nats import LiveNats
-from kai_airflow.bridge.waiting import waiting
+from kai_airflow.bridge.lifecycle.waiting import waiting
+from kai_airflow.bridge.live import nats_side as live_nats
+from kai_airflow.bridge.live.nats_side import LiveNats
 from kai_airflow.messaging.codec import decode
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.consumers import IN_HAND, listed

@@ -28,7 +28,7 @@ AT_KAI, HERE = workflow_of("v1.0.0"), workflow_of("v1.0.1")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workflow, "PAUSES", (0.05,))
-    monkeypatch.setattr("kai_airflow.bridge.gate.PAUSES", (0.02,))
+    monkeypatch.setattr("kai_airflow.bridge.runs.gate.PAUSES", (0.02,))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from google.protobuf import struct_pb2
 
-from kai_airflow.bridge import deadletters
+from kai_airflow.bridge.runs import deadletters
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import MessageType
 from kai_airflow.messaging.feed import hand_over

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kai_airflow.bridge.cluster import INGRESSES, Kubernetes
-from kai_airflow.bridge.publishing import PublishingError, publish, unpublish
+from kai_airflow.bridge.cluster.client import INGRESSES, Kubernetes
+from kai_airflow.bridge.lifecycle.publishing import PublishingError, publish, unpublish
 from kai_airflow.kube.live import Publishing, site_label
 from kai_airflow.plan.model import Networking
 from tests.bridge.clusters import NAMESPACE

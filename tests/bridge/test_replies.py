@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from kai_airflow.bridge import replies as bridge_replies
 from kai_airflow.bridge.client import AirflowError
-from kai_airflow.bridge.replies import Answers, Record
+from kai_airflow.bridge.runs import replies as bridge_replies
+from kai_airflow.bridge.runs.replies import Answers, Record
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import MessageType
 from kai_airflow.messaging.connection import connect

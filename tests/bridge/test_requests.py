@@ -11,7 +11,7 @@ from google.protobuf import struct_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kai_airflow.bridge.requests import IDS, LOOKED_INTO, PREVIEW, RunRequest, preview, run_request
+from kai_airflow.bridge.runs.requests import IDS, LOOKED_INTO, PREVIEW, RunRequest, preview, run_request
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import OriginError
 from kai_airflow.messaging.origin import Origin

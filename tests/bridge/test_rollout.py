@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from kai_airflow.bridge import keeper, keeping, service
-from kai_airflow.bridge.cluster import DEPLOYMENTS, PODS, SECRETS
+from kai_airflow.bridge import service
+from kai_airflow.bridge.cluster.client import DEPLOYMENTS, PODS, SECRETS
+from kai_airflow.bridge.live import keeper, keeping
 from kai_airflow.messaging.codec import Message, decode, encode, pack
 from kai_airflow.plan import names
 from tests.bridge.clusters import until
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
     from kai_airflow.messaging.connection import Connection
     from tests.bridge.airflow_stub import AirflowStub
     from tests.bridge.clusters import LocalKubernetes

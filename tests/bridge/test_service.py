@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.bridge import ended, replies, service, workflow
+from kai_airflow.bridge import service, workflow
+from kai_airflow.bridge.runs import ended, replies
 from kai_airflow.bridge.site import Site
 from kai_airflow.messaging.address import NatsAddress
 from kai_airflow.messaging.connection import connect
@@ -49,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ended, "FAILED", 0.1)
     monkeypatch.setattr(workflow, "PAUSES", (0.05,))
     monkeypatch.setattr(replies, "TAKEOVER", timedelta(seconds=0.5))
-    monkeypatch.setattr("kai_airflow.bridge.gate.PAUSES", (0.05,))
+    monkeypatch.setattr("kai_airflow.bridge.runs.gate.PAUSES", (0.05,))
 
 
 @pytest.fixture

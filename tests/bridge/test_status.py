@@ -10,7 +10,7 @@ import pytest
 
 from kai_airflow import krt
 from kai_airflow.bridge.client import Dag
-from kai_airflow.bridge.status import Facts, Objects, by_product, product_status
+from kai_airflow.bridge.lifecycle.status import Facts, Objects, by_product, product_status
 from kai_airflow.kube.live import Publishing, ingress, site_label
 from kai_airflow.kube.objects import labels
 from kai_airflow.plan import compile_product
@@ -18,7 +18,7 @@ from kai_airflow.plan import compile_product
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kai_airflow.bridge.status import ProductStatus
+    from kai_airflow.bridge.lifecycle.status import ProductStatus
     from kai_airflow.plan import Workflow
 
 RESOURCES = "resourceLimits: {CPU: {request: 100m}, memory: {request: 100M}}"
@@ -158,6 +158,26 @@ def test_pods_that_cannot_be_made_are_an_error(workflows: list[Workflow]) -> Non
     serve = workflows[0]
     where = {("default", str(serve.processes[0].live and serve.processes[0].live.deployment)): "a quota"}
     assert status(workflows, UNPAUSED, objects(serve, rest=UNREADY, causes=where)).state == "ERROR"
+
+
+def name_of(serve: Workflow) -> str:
+    return str(serve.processes[0].live and serve.processes[0].live.deployment)
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_what_keeps_a_bridge_from_making_a_deployment_is_an_error(workflows: list[Workflow], everywhere: bool) -> None:
+    where = "default" if everywhere else f"default/{name_of(workflows[0])}"
+    found = status(workflows, UNPAUSED, Objects("default", troubles={where: "a quota"}))
+    assert (found.state, found.cause) == ("ERROR", "serve: rest: a quota")
+    elsewhere = Objects("default", troubles={f"other/{name_of(workflows[0])}": "a quota"})
+    assert status(workflows, UNPAUSED, elsewhere).state == "STARTING"
+
+
+def test_what_keeps_a_bridge_from_correcting_what_runs_is_told(workflows: list[Workflow]) -> None:
+    serve = workflows[0]
+    there = replace(objects(serve), troubles={f"default/{serve.processes[1].live.deployment}": "a quota"})  # type: ignore[union-attr]
+    found = status(workflows, UNPAUSED, there)
+    assert (found.state, found.cause) == ("STARTED", "serve: exit: a quota")
 
 
 def test_what_is_left_of_a_paused_one_is_stopping(workflows: list[Workflow]) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workflow, "PAUSES", (0.05,))
-    monkeypatch.setattr("kai_airflow.bridge.gate.PAUSES", (0.02,))
+    monkeypatch.setattr("kai_airflow.bridge.runs.gate.PAUSES", (0.02,))
 
 
 async def served(connection: Connection, consumers: int = 4, stream: str = STREAM) -> None:

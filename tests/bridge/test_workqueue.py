@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.bridge import workqueue
-from kai_airflow.bridge.workqueue import WorkQueue
+from kai_airflow.bridge.cluster import workqueue
+from kai_airflow.bridge.cluster.workqueue import WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from kai_airflow.bridge.intake import Source
+    from kai_airflow.bridge.runs.intake import Source
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
     from tests.conftest import NatsServer

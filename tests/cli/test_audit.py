@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from kai_airflow.bridge import deadletters
-from kai_airflow.bridge.audit import compare
-from kai_airflow.bridge.groups import Groups
-from kai_airflow.bridge.requests import run_request
+from kai_airflow.bridge.runs import deadletters
+from kai_airflow.bridge.runs.audit import compare
+from kai_airflow.bridge.runs.groups import Groups
+from kai_airflow.bridge.runs.requests import run_request
 from kai_airflow.messaging.codec import Message, pack
 from kai_airflow.messaging.following import Reader
 from kai_airflow.messaging.origin import Origin

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.bridge import deadletters
+from kai_airflow.bridge.runs import deadletters
 from kai_airflow.cli.confirming import confirmed
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.codec import Message, encode, pack
@@ -16,7 +16,7 @@ from kai_airflow.plan import names
 from tests.cli.conftest import DAG, STREAM, Desk, krt
 
 if TYPE_CHECKING:
-    from kai_airflow.bridge.deadletters import DeadLetter
+    from kai_airflow.bridge.runs.deadletters import DeadLetter
 
 GARBAGE = bytes(range(256)) + b"and more \x1b[31m"
 

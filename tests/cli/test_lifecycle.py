@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kai_airflow.bridge.cluster import DEPLOYMENTS, INGRESSES, PODS
+from kai_airflow.bridge.cluster.client import DEPLOYMENTS, INGRESSES, LEASES, PODS
+from kai_airflow.bridge.live import keeping
 from kai_airflow.bridge.site import Site
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.kube import live
@@ -20,7 +21,7 @@ from tests.cli.conftest import RESOURCES, krt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
     from tests.bridge.clusters import LocalKubernetes
     from tests.cli.conftest import Desk, Ran
 
@@ -123,6 +124,31 @@ async def test_a_process_that_cannot_start_ends_the_waiting_with_its_last_words(
     assert ran.code == 2
     assert "shop v1.0.0 can't start: train: start: its process ended with exit code 3" in ran.err
     assert "no such table: orders" in ran.err
+
+
+async def test_a_process_that_is_well_after_a_first_failure_is_started(shop: Shop) -> None:
+    ready = shop.images.parent / "ready"
+    running = await shop.desk.start("start", "shop")
+    await shop.desk.airflow.actions.get()
+    await shop.deploy("sh", "-c", f"test -f {ready} || exit 3; sleep 1000")
+
+    async def is_failing() -> bool:
+        return bool((await shop.status())["state"] == "ERROR")
+
+    await until(is_failing)
+    ready.touch()
+    ran = await running.ended()
+    assert (ran.code, ran.out) == (0, "shop v1.0.0: STARTED\n")
+
+
+async def test_what_keeps_the_bridge_from_it_is_told(shop: Shop) -> None:
+    told = {keeping.TROUBLE: json.dumps({NAMESPACE: "Kubernetes: cannot list secrets: 403 User x cannot"})}
+    metadata = {"name": live.lease_name(shop.label), "annotations": told}
+    lease = {"apiVersion": LEASES.api, "kind": LEASES.name, "metadata": metadata, "spec": {}}
+    await shop.objects.create(LEASES, NAMESPACE, lease)
+    ran = await shop.run("start", "shop")
+    assert ran.code == 2
+    assert "shop v1.0.0 can't start: train: start: Kubernetes: cannot list secrets: 403" in ran.err
 
 
 async def test_what_is_not_started_in_time_says_what_it_waits_for(shop: Shop) -> None:

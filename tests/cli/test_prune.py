@@ -9,7 +9,7 @@ import pytest
 from nats.js.api import ConsumerConfig
 
 from kai_airflow.bridge.client import reaching
-from kai_airflow.bridge.replies import PART
+from kai_airflow.bridge.runs.replies import PART
 from kai_airflow.bridge.site import AirflowSite, Settings
 from kai_airflow.bridge.workflow import Workbench, prepare
 from kai_airflow.bridge.workflow import _source as make_consumers

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nats.js.api import RetentionPolicy
 
-from kai_airflow.bridge.replay import Past, chunks
+from kai_airflow.bridge.runs.replay import Past, chunks
 from kai_airflow.messaging import ranges
 from kai_airflow.messaging.origin import Origin
 from kai_airflow.messaging.reading import stored

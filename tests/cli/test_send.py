@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kai_airflow.bridge import sending
-from kai_airflow.bridge.groups import Groups
-from kai_airflow.bridge.replies import PART, Record
-from kai_airflow.bridge.requests import run_request
+from kai_airflow.bridge.runs import sending
+from kai_airflow.bridge.runs.groups import Groups
+from kai_airflow.bridge.runs.replies import PART, Record
+from kai_airflow.bridge.runs.requests import run_request
 from kai_airflow.messaging.codec import Message, MessageType, decode, encode, pack, unpack
 from kai_airflow.messaging.errors import NoStreamError
 from kai_airflow.messaging.reading import stored

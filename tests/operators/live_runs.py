@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from kai_airflow.bridge.live_nats import LiveNats
+from kai_airflow.bridge.live.nats_side import LiveNats
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.tries import Manifest
 from kai_airflow.operators.live_process import LiveProcessOperator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from kai_airflow.bridge.live_nats import LiveNats
+from kai_airflow.bridge.live.nats_side import LiveNats
 from kai_airflow.messaging import asking
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.errors import JetStreamError

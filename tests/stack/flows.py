@@ -15,7 +15,7 @@ import nats.errors
 import nats.js.errors
 
 from kai_airflow.bridge.client import reaching
-from kai_airflow.bridge.inspection import Inspection
+from kai_airflow.bridge.runs.inspection import Inspection
 from kai_airflow.bridge.site import AirflowSite
 from kai_airflow.bridge.workflow import source_of
 from kai_airflow.krt import check
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
-    from kai_airflow.bridge.audit import Audit
+    from kai_airflow.bridge.runs.audit import Audit
     from kai_airflow.local.airflow_api import AirflowApi
     from kai_airflow.local.stack import Stack
     from kai_airflow.messaging.connection import Connection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kai_airflow.bridge.gate import FRESH
+from kai_airflow.bridge.runs.gate import FRESH
 from kai_airflow.messaging.codec import Message, MessageType, decode, encode, pack, unpack
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.origin import Origin

@@ -23,7 +23,7 @@ import nats.errors
 import pytest
 from nats.js.errors import APIError, ServiceUnavailableError
 
-from kai_airflow.bridge.intake import ACK_WAIT
+from kai_airflow.bridge.runs.intake import ACK_WAIT
 from kai_airflow.bridge.site import Settings, Site
 from kai_airflow.local import guard
 from kai_airflow.local.home import write_private

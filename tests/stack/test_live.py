@@ -59,10 +59,8 @@ def callers(url: str) -> Iterator[Callers]:
 
 def processes(name: str) -> list[int]:
     """The running processes of this program."""
-    word = {"work": "mark", "exit": "answer"}[name]
-    return [
-        p for p in guard.descendants(os.getpid()) if f"processes.py {word}" in command(p) and "guard" not in command(p)
-    ]
+    words = f"processes.py {name}"
+    return [one for one in guard.descendants(os.getpid()) if words in (line := command(one)) and "shim" not in line]
 
 
 def test_a_killed_process_has_what_it_had_in_hand_handled_again(served: Serving, callers: Callers) -> None:

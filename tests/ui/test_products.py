@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kai_airflow.bridge.client import Dag
-from kai_airflow.bridge.status import Objects
+from kai_airflow.bridge.lifecycle.status import Objects
 from kai_airflow.ui.board import Look
 from kai_airflow.ui.products import products
 from kai_airflow.ui.shelf import Shelf

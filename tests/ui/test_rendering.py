@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kai_airflow.bridge.status import ProcessStatus, ProductStatus, WorkflowStatus
+from kai_airflow.bridge.lifecycle.status import ProcessStatus, ProductStatus, WorkflowStatus
 from kai_airflow.kube import Published
 from kai_airflow.ui.messages import Channel, Manifest, Messages
 from kai_airflow.ui.rendering import messages_page, products_page

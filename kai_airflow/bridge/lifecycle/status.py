@@ -94,6 +94,7 @@ class Objects:
 
     :param namespace: where a workflow lives whose KRT names none
     :param causes: why Deployments aren't ready, by namespace and name
+    :param troubles: why a bridge can't make or correct what it should, by NAMESPACE/NAME, or NAMESPACE
     """
 
     namespace: str
@@ -101,6 +102,7 @@ class Objects:
     pods: Sequence[Manifest] = ()
     ingresses: Sequence[Manifest] = ()
     causes: Mapping[Key, str] = field(default_factory=dict)
+    troubles: Mapping[str, str] = field(default_factory=dict)
     _deployments: dict[Key, Manifest] = field(init=False, default_factory=dict)
     _pods: dict[tuple[str, ...], list[Manifest]] = field(init=False, default_factory=lambda: defaultdict(list))
     _ingresses: dict[Key, Manifest] = field(init=False, default_factory=dict)
@@ -125,6 +127,12 @@ class Objects:
     def cause(self, deployment: Manifest) -> str:
         """Why a Deployment isn't ready, empty where nothing is wrong."""
         return self.causes.get(_key(deployment), "")
+
+    def trouble(self, workflow: Workflow, process: Process) -> str:
+        """What keeps a bridge from having a process as it should be, empty where nothing does."""
+        where = self._where(workflow)
+        own = self.troubles.get(f"{where}/{process.live.deployment}") if process.live else None
+        return own or self.troubles.get(where, "")
 
     def ingress(self, workflow: Workflow) -> Manifest | None:
         """The Ingress of a workflow's product, of whichever version."""
@@ -173,7 +181,7 @@ def combined(
     state, why = _first(((one.state, one.name, one.cause) for one in running or workflows), wanted=bool(running))
     if state == "STARTED":
         paused = [one.name for one in workflows if one not in running]
-        state, why = "PUBLISHED" if shown else "STARTED", f"paused: {', '.join(paused)}" if paused else ""
+        state, why = "PUBLISHED" if shown else "STARTED", why or (f"paused: {', '.join(paused)}" if paused else "")
     return ProductStatus(product, version, state, why, shown, workflows)
 
 
@@ -247,17 +255,18 @@ def _process_status(workflow: Workflow, process: Process, objects: Objects | Non
         deployment, pods = objects.deployment(workflow, process), objects.pods_of(workflow, process)
         ready = _count(deployment, "status", "readyReplicas")
         replicas = _count(deployment, "spec", "replicas") or int(wanted)
-        state, why = _rising(deployment, pods, objects) if wanted else _sinking(deployment, pods)
+        trouble = objects.trouble(workflow, process)
+        state, why = _rising(deployment, pods, objects, trouble) if wanted else _sinking(deployment, pods)
     lives = process.live is not None
     return ProcessStatus(process.name, process.type, process.image, lives, state, why, ready, replicas)
 
 
-def _rising(deployment: Manifest | None, pods: Sequence[Manifest], objects: Objects) -> tuple[State, str]:
+def _rising(deployment: Manifest | None, pods: Sequence[Manifest], objects: Objects, trouble: str) -> tuple[State, str]:
     if deployment is None:
-        return "STARTING", "no bridge has made its Deployment yet"
+        return ("ERROR", trouble) if trouble else ("STARTING", "no bridge has made its Deployment yet")
     if is_ready(deployment):
-        return "STARTED", ""
-    why = objects.cause(deployment)
+        return "STARTED", trouble
+    why = objects.cause(deployment) or trouble
     return ("ERROR" if why and not _may_start(pods) else "STARTING"), why
 
 
@@ -283,10 +292,10 @@ def _sinking(deployment: Manifest | None, pods: Sequence[Manifest]) -> tuple[Sta
 def _first(states: Iterable[tuple[State | None, str, str]], *, wanted: bool) -> tuple[State | None, str]:
     """What holds of all that have a state, a name and a cause: the state that comes first, with who has it and why.
 
-    Where nobody has one, nothing hinders.
+    Of several that have it, one with a cause. Where nobody has a state, nothing hinders.
     """
     order = _RUNNING if wanted else _RESTING
-    listed = sorted(states, key=lambda one: order.index(one[0]))
+    listed = sorted(states, key=lambda one: (order.index(one[0]), not one[2]))
     if not listed:
         return ("STARTED" if wanted else "STOPPED"), ""
     state, name, why = listed[0]

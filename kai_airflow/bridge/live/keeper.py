@@ -7,9 +7,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge import ends, handover
-from kai_airflow.bridge.applying import Applier, essential
-from kai_airflow.bridge.cluster import (
+from kai_airflow.bridge.cluster.applying import Applier, essential
+from kai_airflow.bridge.cluster.client import (
     AUTOSCALERS,
     DEPLOYMENTS,
     INGRESSES,
@@ -17,24 +16,24 @@ from kai_airflow.bridge.cluster import (
     SECRETS,
     SERVICES,
 )
-from kai_airflow.bridge.configs import Configs
-from kai_airflow.bridge.handover import Known, Left, Place, Verdict, Wanted
-from kai_airflow.bridge.observed import KEPT, Observed
-from kai_airflow.bridge.workqueue import WorkQueue
+from kai_airflow.bridge.cluster.observed import KEPT, Observed
+from kai_airflow.bridge.cluster.workqueue import WorkQueue
+from kai_airflow.bridge.live import ends, handover
+from kai_airflow.bridge.live.configs import Configs
+from kai_airflow.bridge.live.handover import Known, Left, Place, Verdict, Wanted
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import live
 from kai_airflow.kube.found import dag_of, is_ready, stream_of
 from kai_airflow.kube.objects import labels
 from kai_airflow.messaging.cancelling import heed_cancel
-from kai_airflow.plan import names
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from kai_airflow.bridge.cluster import Kind, Kubernetes
-    from kai_airflow.bridge.ends import Labels
-    from kai_airflow.bridge.live import LiveNats
+    from kai_airflow.bridge.cluster.client import Kind, Kubernetes
+    from kai_airflow.bridge.live.ends import Labels
+    from kai_airflow.bridge.live.nats_protocol import LiveNats
     from kai_airflow.bridge.site import Site
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Workflow
@@ -48,16 +47,6 @@ QUIET = 2.0  # seconds for which a stream must have had nothing to do before wha
 LOOK = 0.5  # seconds between two looks at such a stream
 TOLD_AGAIN = 2.0  # seconds before NATS is told again of an end
 UNREAD = 10.0  # seconds between two looks at what is published of a product whose KRT nobody finds
-
-
-class NotThereError(KaiAirflowError):
-    """A version is published that isn't there any more, and nobody can tell which took its place."""
-
-    def __init__(self, product: str, version: str, others: Sequence[str]) -> None:
-        super().__init__(
-            f"{version} of {product} is published, and no KRT has it any more. Remedy: publish one of "
-            f"{', '.join(others)}, or unpublish it."
-        )
 
 
 @dataclass
@@ -135,13 +124,15 @@ class Keeper:
 
     def _changed(self, kind: Kind, before: Manifest | None, now: Manifest | None) -> None:
         found = now or before or {}
+        place = Place(found["metadata"]["namespace"], found["metadata"]["name"])
         if kind is PODS:
             if ends.has_ended(before, now):
                 self._ended.put_nowait(ends.Labels.of(found))
+            if ends.is_told_to_end(before, now):
+                asyncio.get_running_loop().call_later(ends.patience(found), self._miss, place)
             if now is None:
                 self._add(self._others())
             return
-        place = Place(found["metadata"]["namespace"], found["metadata"]["name"])
         if essential(before) != essential(now):
             self._queue.add(place)
         turned = kind is DEPLOYMENTS and is_ready(before) != is_ready(now)
@@ -149,6 +140,11 @@ class Keeper:
             self._turned[dag_of(found)] = asyncio.get_running_loop().time()
         if turned or kind is INGRESSES:
             self._add(self._others())
+
+    def _miss(self, place: Place) -> None:
+        """A pod that should be gone: where its node is lost, it is shown as running for as long as that is there."""
+        if (found := self.observed.get(PODS, place)) and ends.is_running(found):
+            self._ended.put_nowait(ends.Labels.of(found))
 
     async def _work_off(self) -> None:
         while True:
@@ -222,6 +218,8 @@ class Keeper:
         deployment = live.deployment(workflow, process, self.label, version)
         if not self._applier.is_right(DEPLOYMENTS, place, deployment):
             await self.nats.prepare(workflow, process)
+            if self.observed.get(DEPLOYMENTS, place) is None:  # what a former one had in hand, whose end nobody saw
+                self._ended.put_nowait(ends.Labels.of(deployment))
             await self._applier.apply(DEPLOYMENTS, place, deployment)
         await self._applier.apply_or_delete(
             SERVICES, place, live.service(workflow, process, self.label) if live.has_service(process) else None
@@ -237,7 +235,9 @@ class Keeper:
         if not workflows and await self.has_dags(f"product:{product}"):
             self._queue.add(place, UNREAD)  # a folder that can't be read looks like one that is empty
             return
-        manifest = live.ingress(_published(version, workflows), self.label, self.site.settings.publishing)
+        # A product that lives in another namespace now isn't reached from here: it is to be published there.
+        here = [one for one in workflows if (one.namespace or self.site.cluster.namespace) == place.namespace]
+        manifest = live.ingress(handover.published(version, here), self.label, self.site.settings.publishing)
         if manifest is None:
             await self._applier.delete(INGRESSES, found)
         else:
@@ -299,11 +299,3 @@ class Keeper:
         self._configs.forget(place)
         self._since.pop(place, None)
         self._applier.forget(place)
-
-
-def _published(version: str, workflows: Sequence[Workflow]) -> list[Workflow]:
-    """The workflows of the version that is published, as an Ingress is labelled; of the one that took its place."""
-    versions = {names.label(one.version) for one in workflows}
-    if version not in versions and len(versions) > 1:
-        raise NotThereError(workflows[0].product, version, sorted(versions))
-    return [one for one in workflows if len(versions) == 1 or names.label(one.version) == version]

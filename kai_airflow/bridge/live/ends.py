@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from kai_airflow.kube.objects import Manifest
 
+LOST = 60.0  # seconds after its time to end from which on a pod that is still there counts as lost with its node
 SLACK = timedelta(seconds=5)  # by which the clocks of the cluster may differ from that of a bridge
 
 
@@ -37,6 +38,17 @@ def has_ended(before: Manifest | None, now: Manifest | None) -> bool:
     if before is None:
         return False
     return _ends(before) < (_ends(before) + is_running(before) if now is None else _ends(now))
+
+
+def is_told_to_end(before: Manifest | None, now: Manifest | None) -> bool:
+    """Whether a pod has been told to end since the last look at it."""
+    told = [bool(one and one["metadata"].get("deletionTimestamp")) for one in (before, now)]
+    return told == [False, True]
+
+
+def patience(pod: Mapping[str, Any]) -> float:
+    """Seconds that a pod which has just been told to end may take for it. No clocks are compared."""
+    return float(pod["metadata"].get("deletionGracePeriodSeconds") or 0) + LOST
 
 
 def is_running(pod: Mapping[str, Any]) -> bool:

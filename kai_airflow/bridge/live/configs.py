@@ -10,7 +10,7 @@ from kai_airflow import kube
 from kai_airflow.kube import live
 
 if TYPE_CHECKING:
-    from kai_airflow.bridge.handover import Place, Wanted
+    from kai_airflow.bridge.live.handover import Place, Wanted
     from kai_airflow.bridge.site import Site
     from kai_airflow.kube.objects import Manifest
 

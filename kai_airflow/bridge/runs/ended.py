@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nats.js.kv import KeyValue
 
     from kai_airflow.bridge.client import Run
-    from kai_airflow.bridge.replies import Answers
+    from kai_airflow.bridge.runs.replies import Answers
 
 log = logging.getLogger(__name__)
 

@@ -6,27 +6,31 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.causes import explained, secrets_of
 from kai_airflow.bridge.client import FORBIDDEN, AirflowError
-from kai_airflow.bridge.cluster import DEPLOYMENTS, INGRESSES, PODS
-from kai_airflow.bridge.publishing import publish
-from kai_airflow.bridge.status import Facts, Objects, product_status
+from kai_airflow.bridge.cluster.client import DEPLOYMENTS, INGRESSES, LEASES, PODS
+from kai_airflow.bridge.lifecycle.publishing import publish
+from kai_airflow.bridge.lifecycle.status import Facts, Objects, product_status
+from kai_airflow.bridge.live.causes import explained, secrets_of
+from kai_airflow.bridge.live.keeping import troubles
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.found import is_ready
-from kai_airflow.kube.live import selector, site_label
+from kai_airflow.kube.live import lease_name, selector, site_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.cluster import Kind, Kubernetes
+    from kai_airflow.bridge.cluster.client import Kind, Kubernetes
+    from kai_airflow.bridge.lifecycle.status import Key, ProductStatus
     from kai_airflow.bridge.site import Site
-    from kai_airflow.bridge.status import Key, ProductStatus
     from kai_airflow.kube import Published
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Process, Workflow
 
 LOOK = 0.5  # seconds between looks: Airflow has nothing that tells of a DAG
+# Seconds from an error on until it counts: a process that is faster than what it needs (a sidecar, a mount, a name) is
+# started again at once, and a loop of crashes is well now and then.
+PATIENCE = 10.0
 TAG = "kai"  # the tag of each DAG that a KRT made
 
 
@@ -35,7 +39,7 @@ class LifecycleError(KaiAirflowError):
 
 
 async def objects(cluster: Kubernetes, workflows: Iterable[Workflow], site: Site) -> Objects:
-    """What a cluster holds of a site's workflows, and why those that aren't ready aren't.
+    """What a cluster holds of a site's workflows, why what isn't ready isn't, and what stands in a bridge's way.
 
     :raises ClusterError: Kubernetes doesn't answer, or refuses
     """
@@ -47,8 +51,13 @@ async def objects(cluster: Kubernetes, workflows: Iterable[Workflow], site: Site
         pages = await asyncio.gather(*(cluster.list(kind, place, label) for place in places))
         return [one for page in pages for one in page.items]
 
-    deployments, pods, ingresses = await asyncio.gather(found(DEPLOYMENTS), found(PODS), found(INGRESSES))
-    there = Objects(default, deployments, pods, ingresses)
+    deployments, pods, ingresses, lease = await asyncio.gather(
+        found(DEPLOYMENTS),
+        found(PODS),
+        found(INGRESSES),
+        cluster.get(LEASES, default, lease_name(site_label(site.airflow.url))),
+    )
+    there = Objects(default, deployments, pods, ingresses, troubles=troubles(lease or {}))
     rising = [(workflow, process) for workflow in listed for process in workflow.processes]
     causes = await asyncio.gather(*(_cause(cluster, site, there, *one) for one in rising))
     return replace(there, causes=dict(one for one in causes if one))
@@ -113,17 +122,22 @@ class Version:
         :param seen: called with each status
         :raises LifecycleError: a process can't start; with the cause
         """
+        loop, failed = asyncio.get_running_loop(), None
         while True:
             status = await self.status()
             seen(status)
             for workflow in status.workflows:
                 if workflow.paused:
                     await self.airflow.pause(workflow.dag_id, note, paused=False)
-            if all(workflow.paused is False for workflow in status.workflows):
+            if status.state == "ERROR":
+                failed = failed or loop.time()
+            may_judge = failed is None or loop.time() - failed > PATIENCE
+            if may_judge and all(workflow.paused is False for workflow in status.workflows):
                 if status.state == "ERROR":
                     raise LifecycleError(f"{status.product} {status.version} can't start: {status.cause}")
                 if status.state in ("STARTED", "PUBLISHED"):
                     return status
+                failed = None
             await asyncio.sleep(LOOK)
 
     async def stop(self, note: Mapping[str, str], seen: Callable[[ProductStatus], None]) -> ProductStatus:

@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.cluster import AUTOSCALERS, DEPLOYMENTS, INGRESSES, PODS, SECRETS, SERVICES
-from kai_airflow.bridge.handover import Place
-from kai_airflow.bridge.informer import Informer
+from kai_airflow.bridge.cluster.client import AUTOSCALERS, DEPLOYMENTS, INGRESSES, PODS, SECRETS, SERVICES
+from kai_airflow.bridge.cluster.informer import Informer
+from kai_airflow.bridge.live.handover import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from kai_airflow.bridge.cluster import Kind, Kubernetes
+    from kai_airflow.bridge.cluster.client import Kind, Kubernetes
     from kai_airflow.kube.objects import Manifest
 
 # In the order in which what isn't wanted is deleted: pods that go on until they are told to need their Secret.

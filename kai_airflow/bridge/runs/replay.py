@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from kai_airflow.bridge.client import CONFLICT, FORBIDDEN, UNAUTHORIZED, AirflowError
-from kai_airflow.bridge.requests import run_request
+from kai_airflow.bridge.runs.requests import run_request
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import BadMessageError
 from kai_airflow.messaging.following import Reader
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.gate import Gate
-    from kai_airflow.bridge.requests import RunRequest
+    from kai_airflow.bridge.runs.gate import Gate
+    from kai_airflow.bridge.runs.requests import RunRequest
     from kai_airflow.messaging.connection import Connection
 
 PAUSES = (0.5, 1.0, 2.0, 5.0)  # seconds between attempts while Airflow is out of reach

@@ -10,14 +10,26 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.found import dag_of, is_ready, stream_of
+from kai_airflow.plan import names
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Set
+    from collections.abc import Container, Iterable, Mapping, Sequence, Set
 
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Process, Workflow
     from kai_airflow.plan.names import Stream
+
+
+class NotThereError(KaiAirflowError):
+    """A version is published that isn't there any more, and nobody can tell which took its place."""
+
+    def __init__(self, product: str, version: str, others: Sequence[str]) -> None:
+        super().__init__(
+            f"{version} of {product} is published, and no KRT has it any more. Remedy: publish one of "
+            f"{', '.join(others)}, or unpublish it."
+        )
 
 
 class Place(NamedTuple):
@@ -124,6 +136,17 @@ def ready_dags(
     """Those of the DAGs of which no process that should live isn't ready."""
     waiting = {one.workflow.dag_id for place, one in places.items() if not is_ready(deployments.get(place))}
     return frozenset(dags) - waiting
+
+
+def published(version: str, workflows: Sequence[Workflow]) -> list[Workflow]:
+    """The workflows of the version that is published, as an Ingress is labelled; of the one that took its place.
+
+    :raises NotThereError: nobody can tell which one did
+    """
+    versions = {names.label(one.version) for one in workflows}
+    if version not in versions and len(versions) > 1:
+        raise NotThereError(workflows[0].product, version, sorted(versions))
+    return [one for one in workflows if len(versions) == 1 or names.label(one.version) == version]
 
 
 def routed_to(ingresses: Iterable[Manifest]) -> frozenset[str]:

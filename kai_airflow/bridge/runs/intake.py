@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from kai_airflow.bridge import deadletters
 from kai_airflow.bridge.client import CONFLICT, NOT_FOUND, AirflowError
-from kai_airflow.bridge.groups import Groups
-from kai_airflow.bridge.requests import RunRequest, run_request
+from kai_airflow.bridge.runs import deadletters
+from kai_airflow.bridge.runs.groups import Groups
+from kai_airflow.bridge.runs.requests import RunRequest, run_request
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.errors import BadMessageError, MessagingError, OriginError, StreamGoneError
 from kai_airflow.messaging.origin import Origin, without
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kai_airflow.bridge.client import Run
-    from kai_airflow.bridge.gate import Gate
+    from kai_airflow.bridge.runs.gate import Gate
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.messaging.pull import Delivery, Pull
     from kai_airflow.plan.names import Stream

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nats.js.errors import APIError, NoStreamResponseError
 
-from kai_airflow.bridge.versions import takes_from
+from kai_airflow.bridge.runs.versions import takes_from
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import Message, MessageType
 from kai_airflow.messaging.errors import BadMessageError, MessageTooLargeError, translated

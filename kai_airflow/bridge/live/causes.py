@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.bridge.cluster import EVENTS, ClusterError
+from kai_airflow.bridge.cluster.client import EVENTS, ClusterError
 from kai_airflow.krt import MASK, is_sensitive, passwords, shown
 from kai_airflow.kube import CONTAINER
 from kai_airflow.kube.found import is_ready
@@ -15,7 +15,7 @@ from kai_airflow.process.listening import VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
     from kai_airflow.bridge.site import Site
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Workflow

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.requests import RunRequest
+from kai_airflow.bridge.runs.requests import RunRequest
 from kai_airflow.messaging.errors import OriginError, translated
 from kai_airflow.messaging.guarded import last_sequence, publish_after
 from kai_airflow.messaging.reading import messages

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.bridge.cluster import ClusterError
+from kai_airflow.bridge.cluster.client import ClusterError
 from kai_airflow.kube.found import is_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kai_airflow.bridge.cluster import Kind, Kubernetes
-    from kai_airflow.bridge.handover import Place
-    from kai_airflow.bridge.observed import Observed
+    from kai_airflow.bridge.cluster.client import Kind, Kubernetes
+    from kai_airflow.bridge.cluster.observed import Observed
+    from kai_airflow.bridge.live.handover import Place
     from kai_airflow.kube.objects import Manifest
 
 

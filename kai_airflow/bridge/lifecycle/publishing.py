@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.cluster import INGRESSES
-from kai_airflow.bridge.status import version_label
+from kai_airflow.bridge.cluster.client import INGRESSES
+from kai_airflow.bridge.lifecycle.status import version_label
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.found import is_of
 from kai_airflow.kube.live import ingress, published
@@ -15,7 +15,7 @@ from kai_airflow.plan import names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
     from kai_airflow.kube import Published, Publishing
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Workflow

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kai_airflow.bridge.client import AirflowError
-from kai_airflow.bridge.cluster import reaching
-from kai_airflow.bridge.keeper import Keeper
-from kai_airflow.bridge.lease import Lease
+from kai_airflow.bridge.cluster.client import reaching
+from kai_airflow.bridge.cluster.lease import Lease
+from kai_airflow.bridge.live.keeper import Keeper
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import live
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.cluster import Kubernetes
-    from kai_airflow.bridge.live import LiveNats
+    from kai_airflow.bridge.cluster.client import Kubernetes
+    from kai_airflow.bridge.live.nats_protocol import LiveNats
     from kai_airflow.bridge.site import Site
     from kai_airflow.plan import Workflow
 

@@ -8,12 +8,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.cluster import ClusterError, Listed, OutdatedError
+from kai_airflow.bridge.cluster.client import ClusterError, Listed, OutdatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kai_airflow.bridge.cluster import Kind, Kubernetes
+    from kai_airflow.bridge.cluster.client import Kind, Kubernetes
     from kai_airflow.kube.objects import Manifest
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.bridge.replies import DONE, PART
-from kai_airflow.bridge.requests import RunRequest
+from kai_airflow.bridge.runs.replies import DONE, PART
+from kai_airflow.bridge.runs.requests import RunRequest
 from kai_airflow.messaging import codec
 from kai_airflow.messaging.codec import Message, MessageType
 from kai_airflow.messaging.errors import BadMessageError, NoStreamError, translated

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from nats.js.errors import NotFoundError
 
-from kai_airflow.bridge.audit import Audit, Backlog, Carrier, Held, Place, compare
-from kai_airflow.bridge.requests import RunRequest
-from kai_airflow.bridge.versions import takes_from
+from kai_airflow.bridge.runs.audit import Audit, Backlog, Carrier, Held, Place, compare
+from kai_airflow.bridge.runs.requests import RunRequest
+from kai_airflow.bridge.runs.versions import takes_from
 from kai_airflow.bridge.workflow import source_of
 from kai_airflow.messaging.errors import NoStreamError, translated
 from kai_airflow.messaging.following import Reader
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nats.js.api import StreamState
 
     from kai_airflow.bridge.client import Airflow
-    from kai_airflow.bridge.intake import Source
+    from kai_airflow.bridge.runs.intake import Source
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.bridge.cluster import LEASES, ClusterError
+from kai_airflow.bridge.cluster.client import LEASES, ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from kai_airflow.bridge.cluster import Kubernetes
+    from kai_airflow.bridge.cluster.client import Kubernetes
     from kai_airflow.kube.objects import Manifest
 
 log = logging.getLogger(__name__)

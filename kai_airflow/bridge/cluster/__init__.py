@@ -1,0 +1,1 @@
+"""Kubernetes, as the bridge works with it: a client, what is there, and who acts."""

@@ -1,0 +1,1 @@
+"""Long-lived processes, kept as their KRTs say."""

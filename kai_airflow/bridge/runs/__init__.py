@@ -1,0 +1,1 @@
+"""Messages become runs, and replies go back."""
