@@ -28,6 +28,7 @@ from kai_airflow.bridge.live import causes, ends, keeper, keeping
 from kai_airflow.bridge.live.handover import routed_to
 from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
+from kai_airflow.kube.ingress import Publishing, ingress
 from kai_airflow.kube.objects import GRACE_PERIOD_SECONDS
 from tests.bridge.airflow_stub import answering
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, gone, there, until
@@ -319,7 +320,7 @@ async def test_triggers_that_people_call_have_time_to_answer_and_others_go_at_on
 
 async def publish(kept: Kept) -> Manifest:
     """As `kai-airflow publish` does."""
-    manifest = live.ingress(kept.keeping().workflows().values(), kept.label, live.Publishing())
+    manifest = ingress(kept.keeping().workflows().values(), kept.label, Publishing())
     assert manifest is not None
     return await kept.objects.apply(manifest, NAMESPACE)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kai_airflow.kube.found import is_ready
-from kai_airflow.kube.live import published
+from kai_airflow.kube.ingress import published
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
