@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.kube.live import DAG_ANNOTATION, MANAGED_BY, MANAGER, SITE_LABEL, STREAM_ANNOTATION
+from kai_airflow.kube.objects import CONTAINER
 from kai_airflow.plan.names import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+_MOMENT = timedelta(seconds=3)  # for which a container has run that isn't taken for one that ends at once
+_MOMENT_AGAIN = timedelta(seconds=10)  # the same where it has ended before
 
 
 def is_of(found: Mapping[str, Any], site: str) -> bool:
@@ -35,3 +40,22 @@ def is_ready(found: Mapping[str, Any] | None) -> bool:
     seen = status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0)
     count, updated = status.get("replicas", 0), status.get("updatedReplicas", 0)
     return bool(seen and count == updated and status.get("availableReplicas", 0) > 0)
+
+
+def works(found: Mapping[str, Any] | None, pods: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a Deployment is ready, and not for a moment: a process that crashes is ready whenever it runs.
+
+    :param pods: its own
+    """
+    return is_ready(found) and (not pods or any(map(_runs_on, pods)))
+
+
+def _runs_on(pod: Mapping[str, Any]) -> bool:
+    """Whether it stays, and what runs in it has run for a while."""
+    every = (pod.get("status") or {}).get("containerStatuses") or ()
+    own: Mapping[str, Any] = next((one for one in every if one["name"] == CONTAINER), {})
+    running = (own.get("state") or {}).get("running")
+    if not running or pod["metadata"].get("deletionTimestamp"):
+        return False
+    moment = _MOMENT_AGAIN if own.get("restartCount") else _MOMENT
+    return datetime.now(UTC) - datetime.fromisoformat(running["startedAt"]) >= moment

@@ -41,12 +41,17 @@ PINGS_WITHOUT_ANSWER = 2
 
 @dataclass
 class Breaks:
-    """Tells whoever waits for an answer that it won't come: the connection broke, and was made anew since."""
+    """Tells whoever waits for an answer that it won't come: the connection broke, and was made anew since.
+
+    ``made``: when it was made last, by time.monotonic.
+    """
 
     mended: asyncio.Event = field(default_factory=asyncio.Event)
+    made: float = field(default_factory=time.monotonic)
 
     async def tell(self) -> None:
         """It is there again; what comes later breaks anew."""
+        self.made = time.monotonic()
         self.mended.set()
         self.mended = asyncio.Event()
 
@@ -92,6 +97,11 @@ class Connection:
         server took them.
         """
         return _server_id(self.nc)
+
+    @property
+    def steady(self) -> float:
+        """Seconds since it was made, or made anew; 0 while it is broken."""
+        return time.monotonic() - self.breaks.made if self.nc.is_connected else 0.0
 
     async def asked(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The answer to a question that changes nothing; asked again where the connection was made anew meanwhile."""

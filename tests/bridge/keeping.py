@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -88,12 +89,15 @@ workflows:
 
 @dataclass
 class Recorder:
-    """In the place of the NATS side: what it was asked. ``busy``: streams that have something to do."""
+    """In the place of the NATS side: what it was asked. ``busy``: streams that have something to do; ``silent``:
+    consumers on which nobody listens."""
 
     prepared: list[str] = field(default_factory=list)
     ended: list[tuple[str, int]] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
+    steadily: float = math.inf
     broken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def prepare(self, workflow: Workflow, process: Process) -> None:  # noqa: ARG002 - the protocol's
@@ -106,6 +110,12 @@ class Recorder:
 
     async def idle(self, stream: Stream) -> bool:
         return stream not in self.busy
+
+    async def unheard(self, stream: Stream) -> set[str]:
+        return {one for one in self.silent if one.startswith(stream)}
+
+    def steady(self) -> float:
+        return self.steadily
 
     async def lost(self) -> None:
         await self.broken.wait()

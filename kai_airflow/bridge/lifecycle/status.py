@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from kai_airflow.kube.found import is_ready
+from kai_airflow.kube.found import works
 from kai_airflow.kube.ingress import published
 from kai_airflow.plan import names
 
@@ -264,7 +264,7 @@ def _process_status(workflow: Workflow, process: Process, objects: Objects | Non
 def _rising(deployment: Manifest | None, pods: Sequence[Manifest], objects: Objects, trouble: str) -> tuple[State, str]:
     if deployment is None:
         return ("ERROR", trouble) if trouble else ("STARTING", "no bridge has made its Deployment yet")
-    if is_ready(deployment):
+    if works(deployment, pods):
         return "STARTED", trouble
     why = objects.cause(deployment) or trouble
     return ("ERROR" if why and not _may_start(pods) else "STARTING"), why

@@ -13,7 +13,7 @@ from kai_airflow.bridge.lifecycle.status import Facts, Objects, product_status
 from kai_airflow.bridge.live.causes import explained, secrets_of
 from kai_airflow.bridge.live.keeping import troubles
 from kai_airflow.errors import KaiAirflowError
-from kai_airflow.kube.found import is_ready
+from kai_airflow.kube.found import works
 from kai_airflow.kube.live import lease_name, selector, site_label
 
 if TYPE_CHECKING:
@@ -67,9 +67,10 @@ async def _cause(
     cluster: Kubernetes, site: Site, there: Objects, workflow: Workflow, process: Process
 ) -> tuple[Key, str] | None:
     deployment = there.deployment(workflow, process)
-    if deployment is None or is_ready(deployment):
+    pods = there.pods_of(workflow, process)
+    if deployment is None or works(deployment, pods):
         return None
-    why = await explained(cluster, deployment, there.pods_of(workflow, process), secrets_of(workflow, site))
+    why = await explained(cluster, deployment, pods, secrets_of(workflow, site))
     return (deployment["metadata"]["namespace"], deployment["metadata"]["name"]), why
 
 

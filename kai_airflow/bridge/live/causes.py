@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kai_airflow.bridge.cluster.client import EVENTS, ClusterError
 from kai_airflow.krt import MASK, is_sensitive, passwords, shown
 from kai_airflow.kube import CONTAINER
-from kai_airflow.kube.found import is_ready
+from kai_airflow.kube.found import works
 from kai_airflow.kube.objects import GPU
 from kai_airflow.process.listening import VARIABLE
 
@@ -36,7 +36,7 @@ def cause(deployment: Mapping[str, Any] | None, pods: Sequence[Manifest]) -> str
     :param deployment: as the API gives it, None where there is none
     :param pods: the pods of that process
     """
-    if deployment is None or is_ready(deployment):
+    if deployment is None or works(deployment, pods):
         return ""
     told = _refused(deployment)
     for pod in _newest_first(pods):
@@ -59,7 +59,7 @@ async def explained(
         if told and _has_crashed(pod):
             told += await _last_lines(kubernetes, pod)
             break
-        if deployment and not told and not is_ready(deployment) and _is_starting(pod):
+        if deployment and not told and not works(deployment, pods) and _is_starting(pod):
             told = await _warned(kubernetes, pod)
     return _masked(told, secrets)
 

@@ -18,14 +18,15 @@ from kai_airflow.bridge.cluster.client import (
 )
 from kai_airflow.bridge.cluster.observed import KEPT, Observed
 from kai_airflow.bridge.cluster.workqueue import WorkQueue
-from kai_airflow.bridge.live import ends, handover
+from kai_airflow.bridge.live import deaf, ends, handover
 from kai_airflow.bridge.live.configs import Configs
+from kai_airflow.bridge.live.deaf import Deaf
 from kai_airflow.bridge.live.handover import Known, Left, Place, Verdict, Wanted
+from kai_airflow.bridge.live.strays import heed_losses
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import live
 from kai_airflow.kube.found import dag_of, is_ready, stream_of
 from kai_airflow.kube.ingress import ingress
-from kai_airflow.kube.objects import labels
 from kai_airflow.messaging.cancelling import heed_cancel
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Keeper:
         self.label = live.site_label(self.site.airflow.url)
         self.observed = Observed(self.kubernetes, live.selector(self.label), self._changed)
         self._configs = Configs(self.site)
+        self.deaf = Deaf(self.nats)
         self._applier = Applier(self.kubernetes, self.observed, self.label, self.require_lease)
 
     async def work(self) -> None:
@@ -82,7 +84,8 @@ class Keeper:
             async with asyncio.TaskGroup() as group:
                 for _ in range(WORKERS):
                     group.create_task(self._work_off())
-                group.create_task(self._heed_losses(group))
+                group.create_task(heed_losses(self.nats, lambda: self._wanted.values(), group))
+                group.create_task(self._heed_the_deaf())
                 while True:
                     group.create_task(self._tell(await self._ended.get()))
         finally:
@@ -185,19 +188,11 @@ class Keeper:
                 log.exception("%s of %s has ended: a defect", labels.process, labels.product)
                 return
 
-    async def _heed_losses(self, group: asyncio.TaskGroup) -> None:
-        """Where our connection to NATS broke, those of the processes may have, with what was on its way to them."""
+    async def _heed_the_deaf(self) -> None:
         while True:
             heed_cancel()
-            await self.nats.lost()
-            for one in self._wanted.values():
-                group.create_task(self._look_for_strays(one))
-
-    async def _look_for_strays(self, one: Wanted) -> None:
-        try:
-            await self.nats.strayed(labels(one.workflow, one.process), one.process.name)
-        except KaiAirflowError as error:
-            log.warning("%s of %s: %s", one.process.name, one.workflow.dag_id, error)
+            await asyncio.sleep(deaf.LOOK)
+            self._add(await self.deaf.look(self._wanted, dict(self.observed.all(DEPLOYMENTS))))
 
     async def _look(self, place: Place) -> None:
         if not self.observed.is_known(place.namespace):
@@ -216,7 +211,8 @@ class Keeper:
         workflow, process = one.workflow, one.process
         data, version = self._configs.of(place, one, self.observed.get(SECRETS, place))
         await self._applier.apply(SECRETS, place, live.config_secret(workflow, process, self.label, data, version))
-        deployment = live.deployment(workflow, process, self.label, version)
+        restart = self.deaf.restart(place, self.observed.get(DEPLOYMENTS, place))
+        deployment = restart.on(live.deployment(workflow, process, self.label, version))
         if not self._applier.is_right(DEPLOYMENTS, place, deployment):
             await self.nats.prepare(workflow, process)
             if self.observed.get(DEPLOYMENTS, place) is None:  # what a former one had in hand, whose end nobody saw
@@ -298,5 +294,6 @@ class Keeper:
 
     def _forget(self, place: Place) -> None:
         self._configs.forget(place)
+        self.deaf.forget(place)
         self._since.pop(place, None)
         self._applier.forget(place)

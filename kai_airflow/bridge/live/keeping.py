@@ -123,6 +123,7 @@ def troubles(lease: Mapping[str, object]) -> dict[str, str]:
 
 
 def _noted(keeper: Keeper) -> str:
-    said = {"/".join(place): text for place, text in keeper.trouble.items()} | dict(keeper.observed.troubles())
+    told = keeper.deaf.trouble | keeper.trouble
+    said = {"/".join(place): text for place, text in told.items()} | dict(keeper.observed.troubles())
     listed = {where: text[:_LONGEST] for where, text in sorted(said.items())[:_MOST]}
     return json.dumps(listed) if listed else ""

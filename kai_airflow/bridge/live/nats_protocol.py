@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
     from kai_airflow.plan import Process, Workflow
     from kai_airflow.plan.names import Stream
@@ -32,6 +32,15 @@ class LiveNats(Protocol):
 
     async def idle(self, stream: Stream) -> bool:
         """Whether tasks and exits of a live stream have nothing to do: nothing pending, nothing unacked."""
+
+    async def unheard(self, stream: Stream) -> Set[str]:
+        """The consumers of tasks and exits of a live stream on which nobody listens. One question to NATS.
+
+        :raises KaiAirflowError: nobody can tell
+        """
+
+    def steady(self) -> float:
+        """Seconds for which the connection to NATS has been well; 0 while it isn't."""
 
     async def lost(self) -> None:
         """Return when the connection to NATS broke and was made anew: those of the processes may have broken, too."""

@@ -34,7 +34,7 @@ from kai_airflow.messaging.streams import (
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Set
 
     from nats.aio.msg import Msg
     from nats.js.api import ConsumerInfo
@@ -54,7 +54,8 @@ STRAYED = 60.0
 # A reply consumer is there a moment before its process listens on it.
 YOUNG = timedelta(minutes=1)
 # Seconds in which a process listens again that only lost its connection: the SDKs wait two before they try, and this
-# side a quarter, so that it is the first one back when nats-server was restarted.
+# side a quarter, so that it is the first one back when nats-server was restarted. Until then, that nobody listens tells
+# nothing.
 AWAY = 20.0
 AT_ONCE = 10_000  # NAKs that are sent before the server is waited for
 TICK = 1.0  # seconds until a consumer is asked again who listens
@@ -116,6 +117,14 @@ class LiveNats:
         """Whether no task and no exit has anything to do; true for a stream that isn't there."""
         return not any(pending(info) for info in await self._listed(stream) if is_input(info))
 
+    async def unheard(self, stream: Stream) -> Set[str]:
+        """The consumers of tasks and exits on which nobody listens; none of a stream that isn't there."""
+        return {info.name for info in await self._listed(stream) if is_input(info) and not info.push_bound}
+
+    def steady(self) -> float:
+        """Seconds since the connection was made, or made anew; 0 while it is broken."""
+        return self.connection.steady
+
     async def _listed(self, stream: Stream) -> list[ConsumerInfo]:
         try:
             return await listed(self.connection, stream)
@@ -155,8 +164,9 @@ class LiveNats:
     ) -> tuple[ConsumerInfo, int] | None:
         """The consumer, and the last message that nobody has in hand; None where nothing is in hand.
 
-        All of it is where nobody listens, unless who did is alive: who comes afterwards is given later ones. Else, what
-        is left of that which was in hand at first, when it has been left long enough.
+        All of it is where nobody listens, unless who did is alive, or may be about to listen again: who comes
+        afterwards is given later ones. Else, what is left of that which was in hand at first, when it has been left
+        long enough.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + quiet
@@ -165,7 +175,7 @@ class LiveNats:
             if info is None or not info.num_ack_pending:
                 return None
             delivered = info.delivered.stream_seq if info.delivered else 0
-            if not info.push_bound and not alive:
+            if not info.push_bound and not alive and self.steady() > AWAY:
                 return info, delivered
             acks.last = acks.last or delivered
             if loop.time() > until:
