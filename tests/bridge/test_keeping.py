@@ -244,6 +244,7 @@ async def test_where_airflow_or_the_files_cannot_be_read_everything_stays(kept: 
         await kept.until_names(DEPLOYMENTS, set())
         # A file without a DAG that runs makes nothing.
         kept.stub.dags.clear()
+        await until_asked(kept, 3)  # it isn't what one answer alone lacks
         kept.write(krt_text())
         await until_asked(kept, 5)
         assert await kept.names(DEPLOYMENTS) == set()
