@@ -54,8 +54,8 @@ def _runs_on(pod: Mapping[str, Any]) -> bool:
     """Whether it stays, and what runs in it has run for a while."""
     every = (pod.get("status") or {}).get("containerStatuses") or ()
     own: Mapping[str, Any] = next((one for one in every if one["name"] == CONTAINER), {})
-    running = (own.get("state") or {}).get("running")
-    if not running or pod["metadata"].get("deletionTimestamp"):
+    began = ((own.get("state") or {}).get("running") or {}).get("startedAt")
+    if not began or pod["metadata"].get("deletionTimestamp"):
         return False
     moment = _MOMENT_AGAIN if own.get("restartCount") else _MOMENT
-    return datetime.now(UTC) - datetime.fromisoformat(running["startedAt"]) >= moment
+    return datetime.now(UTC) - datetime.fromisoformat(began) >= moment

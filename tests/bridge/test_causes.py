@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kai_airflow.bridge.cluster.client import Kubernetes
 
 WAITING: dict[str, Any] = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 1}}
+READY = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+WELL: dict[str, Any] = {"metadata": {"generation": 1}, "status": READY}
 P = {"name": "p"}
 JUST_NOW = "2999-01-01T00:00:00Z"  # by a clock that is ahead, however late the test is
 CRASHED = {"terminated": {"exitCode": 3, "reason": "Error"}}
@@ -128,11 +130,17 @@ def test_a_quota_or_policy_that_refuses_pods_is_told() -> None:
 
 
 def test_where_all_is_well_or_nothing_is_there_nothing_is_told() -> None:
-    ready = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}}
-    ready["status"]["availableReplicas"] = 1
-    assert cause(ready, [waits("ImagePullBackOff", PULL)]) == ""
+    runs = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    assert cause(WELL, []) == ""
+    assert cause(WELL, [pod(runs, ready=True), waits("ImagePullBackOff", PULL)]) == ""
+    assert cause(WELL, [pod({"running": {"startedAt": JUST_NOW}}, ready=True)]) == ""
     assert cause(None, [pod(CRASHED)]) == ""
     assert cause(WAITING, []) == ""
+
+
+def test_what_crashes_tells_why_while_it_runs_for_a_moment_though_its_deployment_is_ready() -> None:
+    found = pod({"running": {"startedAt": JUST_NOW}}, ready=True, restartCount=2, lastState=CRASHED)
+    assert cause(WELL, [found]) == "its process ended with exit code 3; started again 2 times"
 
 
 def test_the_newest_pod_tells_and_one_that_is_leaving_doesnt() -> None:

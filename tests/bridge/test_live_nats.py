@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from kai_airflow.bridge.lifecycle.waiting import waiting
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from kai_airflow.bridge.client import Airflow
     from kai_airflow.messaging.connection import Connection
     from kai_airflow.plan import Workflow
-    from tests.conftest import LiveWorkflow, StartNats
+    from tests.conftest import LiveWorkflow, NatsServer, StartNats
 
 LISTENING = streaming()
 HEARD = consumer_of(LISTENING, "worker")
@@ -45,7 +46,9 @@ async def nats(live: LiveWorkflow) -> LiveNats:
 
 
 async def prepared_for(live: LiveWorkflow, workflow: Workflow) -> LiveNats:
+    """With a connection that has been well for so long that who doesn't listen has ended."""
     nats = LiveNats(live.connection)
+    live.connection.breaks.made -= live_nats.AWAY
     for process in workflow.processes:
         await nats.prepare(workflow, process)
     return nats
@@ -195,6 +198,68 @@ async def test_who_listens_already_keeps_what_it_has_in_hand(
     second.signal(signal.SIGUSR1)
     await all_acked(live.connection)
     assert await answered(live) == {"dead's": 1, "own": 1, "later": 1}
+
+
+async def test_a_death_just_after_nats_was_restarted_waits_for_who_is_about_to_listen_again(
+    nats: LiveNats, live: LiveWorkflow, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bridge is back before those who live: what they have in hand stays theirs, the dead one's is handed back."""
+    monkeypatch.setattr(live_nats, "QUIET", 2.0)
+    first = await started(live)
+    await live.send("trigger", {"do": "wait"}, "dead's")
+    await first.said("busy")
+    second = await live.connection.nc.subscribe(f"_INBOX.{HEARD}", queue=HEARD)
+    await live.send("trigger", "own", "own")
+    while not second.pending_msgs:
+        await live.send("trigger", "more", "more")  # the server chooses whose it is
+        await asyncio.sleep(0.01)
+    await first.kill()
+    held = [await second.next_msg(1) for _ in range(second.pending_msgs)]
+    await second.unsubscribe()
+    mended = live.connection.breaks.mended
+    nats_server.stop()  # a crash may forget what was delivered, and deliver it again by itself
+    nats_server.start()
+    await mended.wait()
+    await until(live.connection, bound=False)
+    naks = await live.connection.nc.subscribe(f"$JS.ACK.{live.stream}.{HEARD}.>")
+    death = asyncio.create_task(nats.gone(LABELS, "worker", 1))
+    with pytest.raises(NatsTimeoutError):
+        await naks.next_msg(1)
+    again = await live.connection.nc.subscribe(f"_INBOX.{HEARD}", queue=HEARD)
+    for message in held:
+        await message.ack_sync(5)
+    await death
+    own = {message.metadata.sequence.stream for message in held}
+    handed_back = {(await again.next_msg(5)).metadata.sequence.stream}
+    handed_back |= {(await again.next_msg(5)).metadata.sequence.stream for _ in range(again.pending_msgs)}
+    assert 1 in handed_back
+    assert not handed_back & own
+
+
+async def test_who_listens_nowhere_is_told_of_the_consumers_of_tasks_and_exits(
+    nats: LiveNats, live: LiveWorkflow
+) -> None:
+    both = {HEARD, consumer_of(LISTENING, "out")}
+    assert await nats.unheard(live.stream) == both
+    await started(live)
+    await until(live.connection, bound=True)
+    assert await nats.unheard(live.stream) == both - {HEARD}
+    assert await nats.unheard(names.live_stream("shop", "v9.0.0", "train")) == set()
+
+
+async def test_a_connection_is_steady_from_when_it_was_made_last(start_nats: StartNats) -> None:
+    server = start_nats()
+    async with connect(server.url, name="test") as connection:
+        nats, mended = LiveNats(connection), connection.breaks.mended
+        connection.breaks.made -= 100
+        assert nats.steady() > 100
+        server.kill()
+        async with asyncio.timeout(20):
+            while nats.steady():  # noqa: ASYNC110 - no event tells of a break
+                await asyncio.sleep(0)
+            server.start()
+            await mended.wait()
+        assert 0 < nats.steady() < 100
 
 
 async def test_what_never_arrived_where_a_connection_broke_is_sent_again(

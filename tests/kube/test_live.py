@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import yaml
 
 from kai_airflow import kube
 from kai_airflow.kube import live
-from kai_airflow.kube.found import is_of, is_ready, stream_of
+from kai_airflow.kube.found import is_of, is_ready, stream_of, works
 from tests.kube.shop import SITE, WORKFLOW, process, read
 
 REST, GRPC, WORK = process("rest"), process("grpc"), process("work")
@@ -169,3 +170,23 @@ def test_a_deployment_is_ready_when_it_has_come_to_what_it_says(status: dict[str
     assert is_ready({"metadata": {"generation": 2}, "status": status}) is ready
     assert not is_ready({"metadata": {"generation": 2, "deletionTimestamp": "now"}, "status": status})
     assert not is_ready(None)
+
+
+def ran_for(seconds: float, restarts: int = 0, **meta: str) -> dict[str, Any]:
+    began = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+    own = {"name": "process", "restartCount": restarts, "state": {"running": {"startedAt": began}}}
+    return {"metadata": meta, "status": {"containerStatuses": [{"name": "sidecar", "restartCount": 9}, own]}}
+
+
+def test_a_deployment_works_when_it_is_ready_for_more_than_a_moment() -> None:
+    ended = {"metadata": {}, "status": {"containerStatuses": [{"name": "process", "state": {"terminated": {}}}]}}
+    found = {"metadata": {"generation": 2}, "status": READY}
+    assert works(found, [])  # nobody has seen its pods yet
+    assert works(found, [ran_for(4)])
+    assert not works(found, [ran_for(1)])
+    assert not works(found, [ran_for(4, restarts=1)])
+    assert works(found, [ran_for(11, restarts=1)])
+    assert works(found, [ran_for(4, restarts=1), ran_for(60)])  # one of several does
+    assert not works(found, [ran_for(1), ran_for(60, deletionTimestamp="now")])
+    assert not works(found, [ended, {"metadata": {}}])
+    assert not works({**found, "metadata": {"generation": 3}}, [ran_for(60)])
