@@ -110,8 +110,9 @@ _OPTIONS = {
     "ingress_annotations": _option(
         "string",
         "",
-        "Further annotations of these Ingresses, a JSON object; Kong takes the path's prefix away without any.",
-        '{"cert-manager.io/cluster-issuer": "letsencrypt"}',
+        "Further annotations of these Ingresses, a JSON object. Kong takes the path's prefix away without any; with "
+        "ingress-nginx's use-regex paths are regular expressions, and their prefix is taken away, too.",
+        '{"nginx.ingress.kubernetes.io/use-regex": "true"}',
     ),
     "ingress_tls_secret": _option(
         "string",

@@ -247,7 +247,7 @@ def test_kai_services_names_every_key_of_every_section(monkeypatch: pytest.Monke
 
 
 def test_airflow_takes_the_setting_of_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
-    (text,) = blocks(DEPLOYING, "ini")
+    text = blocks(DEPLOYING, "ini")[0]
     parser = configparser.ConfigParser()
     parser.read_string(text)
     setting = parser["dag_processor"]["dag_bundle_config_list"]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 
 from kai_airflow.bridge.answers import CONFLICT, FORBIDDEN, NOT_FOUND, UNAUTHORIZED, AirflowError, Answer, body, is_old
+from kai_airflow.bridge.dag import Dag
 from kai_airflow.messaging.errors import OriginError
 from kai_airflow.messaging.origin import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Mapping
 
     from kai_airflow.bridge.site import AirflowSite
 
@@ -38,30 +38,6 @@ PAGE = 100  # the API's own limit
 ANSWER = 20.0  # seconds; a busy machine's API server is slow, one that is cut off never answers
 CONNECTIONS = 16  # at a time, whatever the number of workflows
 PAUSING = ("patch_dag", "cli_dag_pause", "cli_dag_unpause")  # as the audit log calls it
-
-
-@dataclass(frozen=True)
-class Dag:
-    """What Airflow knows of a DAG.
-
-    ``broken``: its file has errors; ``tags``: what stands behind the colon, by what is before; ``file``: its KRT, below
-    the KRTs' folder.
-    """
-
-    paused: bool
-    broken: bool
-    tags: Mapping[str, str] = field(default_factory=dict)
-    file: str = ""
-
-    @classmethod
-    def of(cls, *, paused: object, broken: object, tags: Iterable[str], module: str | None) -> Dag:
-        """Of what Airflow says; ``module``: the generated one."""
-        pairs = dict(tag.split(":", 1) for tag in tags if ":" in tag)
-        return cls(bool(paused), bool(broken), pairs, (module or "").removesuffix(".py"))
-
-    def is_of(self, files: Iterable[Path]) -> bool:
-        """Whether its KRT is one of these."""
-        return bool(self.file) and any(file.as_posix().endswith(f"/{self.file}") for file in files)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ async def _run(args: argparse.Namespace) -> int:
 
 async def _unread(airflow: Airflow, args: argparse.Namespace, found: Known) -> list[ProductStatus]:
     """What Airflow knows of the products of files with errors, which are there as they were before."""
-    from kai_airflow.bridge.lifecycle.status import outline, outlined
+    from kai_airflow.bridge.lifecycle.outlines import outline, outlined
     from kai_airflow.bridge.lifecycle.version import TAG, was_paused
 
     if not found.broken:

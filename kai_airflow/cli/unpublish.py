@@ -50,6 +50,6 @@ async def _run(args: argparse.Namespace) -> int:
         gone = await unpublish(cluster, args.product, site_label(site.airflow.url), where, args.version)
         if gone is not None:
             await airflow.record(workflow.dag_id, note)
-    what = f"{args.product} {args.version or ''}".strip()
-    print_line(f"{args.product} {gone}: unpublished" if gone else f"{what}: nothing is published")
+    kept = f"{args.product} {args.version} isn't published" if args.version else f"{args.product}: nothing is published"
+    print_line(f"{args.product} {gone}: unpublished" if gone else kept)
     return 0

@@ -1,7 +1,7 @@
 """From the plan to Kubernetes objects. Pure."""
 
 from kai_airflow.kube.app_config import Wiring, app_config
-from kai_airflow.kube.live import Published, Publishing
+from kai_airflow.kube.ingress import Published, Publishing
 from kai_airflow.kube.objects import (
     CONTAINER,
     TRY_LABEL,

@@ -1,4 +1,4 @@
-"""The Kubernetes objects of long-lived processes and of what is published, as the API's own JSON (design, section 5).
+"""The Kubernetes objects of long-lived processes, as the API's own JSON (design, section 5).
 
 They are KAI's (KAI reference, section 2), with labels of this project's own: by these, and by these alone, the bridge
 finds what it keeps.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kai_airflow.kube.merging import merged
@@ -23,10 +22,9 @@ from kai_airflow.kube.objects import (
     volumes,
     yaml_text,
 )
-from kai_airflow.plan import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from kai_airflow.kube.objects import Manifest
     from kai_airflow.plan import Process, Workflow
@@ -39,32 +37,13 @@ DAG_ANNOTATION = "kai-airflow/dag"
 STREAM_ANNOTATION = "kai-airflow/stream"
 PORT = "trigger"
 CPU_PERCENTAGE = 80  # KAI's own, above which an HPA adds replicas
-_STRIP_PATH = {"konghq.com/strip-path": "true"}  # as KAI's own, for Kong; others ignore it
-_PROTOCOL = "konghq.com/protocol"
+_GRPC = {
+    "konghq.com/protocol": "grpc",  # KAI's own
+    "traefik.ingress.kubernetes.io/service.serversscheme": "h2c",
+}
+"""What tells Ingress controllers that a Service speaks gRPC. ingress-nginx has no such word for a Service."""
+_DEADLINE = "activeDeadlineSeconds"
 _SITE_DIGITS = 16
-
-
-@dataclass(frozen=True)
-class Publishing:
-    """How a cluster publishes: what Airflow's section ``[kai_airflow]`` says of Ingresses.
-
-    ``domain``: below which each product has its host; without one all share any host. ``tls_secret``: the Secret of
-    the certificate, ``{product}`` in it stands for the product; empty for plain HTTP.
-    """
-
-    domain: str = ""
-    ingress_class: str = ""
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    tls_secret: str = ""
-
-
-@dataclass(frozen=True)
-class Published:
-    """A trigger of an Ingress: its process, and where people reach it; ``url`` is None as long as nobody knows."""
-
-    workflow: str
-    process: str
-    url: str | None
 
 
 def site_label(airflow: str) -> str:
@@ -101,14 +80,14 @@ def deployment(workflow: Workflow, process: Process, site: str, config_version: 
     """
     own = _labels(workflow, process, site)
     template = merged(
-        merged(DEFAULTS, process.pod),
+        merged(DEFAULTS, _lasting(process.pod)),
         {
             "metadata": {"labels": own, "annotations": {**_origin(workflow), CONFIG_ANNOTATION: config_version}},
             "spec": {
                 "restartPolicy": "Always",
                 "nodeSelector": node_selector(process),
                 "tolerations": tolerations(process),
-                "volumes": volumes(_name(process)),
+                "volumes": volumes(deployment_name(process)),
                 "containers": [{**container(process), **_listening(process)}],
             },
         },
@@ -133,7 +112,7 @@ def autoscaler(workflow: Workflow, process: Process, site: str) -> Manifest:
     return {
         **_object("autoscaling/v2", "HorizontalPodAutoscaler", workflow, process, site),
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": _name(process)},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment_name(process)},
             "minReplicas": 1,
             "maxReplicas": process.replicas,
             "metrics": [metric],
@@ -148,7 +127,7 @@ def service(workflow: Workflow, process: Process, site: str) -> Manifest:
         raise ValueError(f"{process.name} has no networking")
     made = _object("v1", "Service", workflow, process, site)
     if net.protocol == "GRPC":
-        made["metadata"]["annotations"][_PROTOCOL] = "grpc"
+        made["metadata"]["annotations"].update(_GRPC)
     return {
         **made,
         "spec": {
@@ -164,90 +143,9 @@ def has_service(process: Process) -> bool:
     return process.type == "trigger" and process.networking is not None and process.live is not None
 
 
-def ingress(workflows: Iterable[Workflow], site: str, how: Publishing) -> Manifest | None:
-    """The Ingress of a product's version, whose workflows these are; None where no trigger can be called.
-
-    Without a domain only HTTP can be published: paths are told apart, hosts can't be.
-    """
-    listed = list(workflows)
-    triggers = [(w, p) for w in listed for p in w.processes if has_service(p)]
-    rules = [*_http_rules(triggers, how), *(_grpc_rules(triggers, how) if how.domain else ())]
-    if not rules:
-        return None
-    product, version = listed[0].product, listed[0].version
-    metadata = {
-        "name": names.ingress(product),
-        "labels": {
-            "product": product,
-            "version": names.label(version),
-            "type": "network",
-            MANAGED_BY: MANAGER,
-            SITE_LABEL: site,
-        },
-        "annotations": {**_STRIP_PATH, **how.annotations},
-    }
-    spec: Manifest = {"rules": rules}
-    if how.ingress_class:
-        spec["ingressClassName"] = how.ingress_class
-    if how.tls_secret:
-        hosts = {"hosts": [rule["host"] for rule in rules]} if how.domain else {}
-        spec["tls"] = [{**hosts, "secretName": how.tls_secret.replace("{product}", product)}]
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}
-
-
-def published(found: Mapping[str, Any], workflows: Iterable[Workflow]) -> tuple[Published, ...]:
-    """What an Ingress, as the API gives it, publishes of these workflows."""
-    backends = {process.live.deployment: (w, process) for w in workflows for process in w.processes if process.live}
-    shown = []
-    for rule in found["spec"].get("rules") or ():
-        for path in (rule.get("http") or {}).get("paths") or ():
-            name = ((path.get("backend") or {}).get("service") or {}).get("name")
-            if name in backends:
-                workflow, process = backends[name]
-                shown.append(Published(workflow.name, process.name, _url(found, rule, path, process)))
-    return tuple(shown)
-
-
-def _url(found: Mapping[str, Any], rule: Mapping[str, Any], path: Mapping[str, Any], process: Process) -> str | None:
-    address = rule.get("host") or _balancer(found)
-    if address is None:
-        return None
-    scheme = "grpc" if process.networking and process.networking.protocol == "GRPC" else "http"
-    return f"{scheme}{'s' if found['spec'].get('tls') else ''}://{address}{path.get('path', '/').rstrip('/')}"
-
-
-def _balancer(found: Mapping[str, Any]) -> str | None:
-    """Where the cluster serves Ingresses; None as long as no controller has said so."""
-    balancers = ((found.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    for one in balancers:
-        ports = [str(port["port"]) for port in one.get("ports") or () if port.get("port") not in (80, 443)]
-        return ":".join([one.get("hostname") or one["ip"], *ports[:1]])
-    return None
-
-
-def _http_rules(triggers: Iterable[tuple[Workflow, Process]], how: Publishing) -> Iterator[Manifest]:
-    paths = []
-    for workflow, process in triggers:
-        if process.networking and process.networking.protocol == "HTTP":
-            path = names.published_path(workflow.name, process.name)
-            whole = path if how.domain else f"/{workflow.product}{path}"
-            paths.append(_path(whole, process))
-            product = workflow.product
-    if paths:
-        host = {"host": names.published_host(product, how.domain)} if how.domain else {}
-        yield {**host, "http": {"paths": paths}}
-
-
-def _grpc_rules(triggers: Iterable[tuple[Workflow, Process]], how: Publishing) -> Iterator[Manifest]:
-    for workflow, process in triggers:
-        if process.networking and process.networking.protocol == "GRPC":
-            host = names.published_host(f"{workflow.product}-{workflow.name}-{process.name}", how.domain)
-            yield {"host": host, "http": {"paths": [_path("/", process)]}}
-
-
-def _path(path: str, process: Process) -> Manifest:
-    service = {"name": _name(process), "port": {"name": PORT}}
-    return {"path": path, "pathType": "Prefix", "backend": {"service": service}}
+def _lasting(pod: Mapping[str, Any]) -> Manifest:
+    """A KRT's pod template without its deadline: that is one of runs, and Kubernetes refuses it in a Deployment."""
+    return {**pod, "spec": {key: value for key, value in pod.get("spec", {}).items() if key != _DEADLINE}}
 
 
 def _listening(process: Process) -> Manifest:
@@ -268,7 +166,7 @@ def _has_probe(process: Process) -> bool:
 
 def _object(version: str, kind: str, workflow: Workflow, process: Process, site: str) -> Manifest:
     metadata = {
-        "name": _name(process),
+        "name": deployment_name(process),
         "labels": _labels(workflow, process, site),
         "annotations": _origin(workflow),
     }
@@ -289,7 +187,8 @@ def _labels(workflow: Workflow, process: Process, site: str) -> dict[str, str]:
     return {**labels(workflow, process), MANAGED_BY: MANAGER, SITE_LABEL: site}
 
 
-def _name(process: Process) -> str:
+def deployment_name(process: Process) -> str:
+    """The name of all its objects."""
     if process.live is None:
         raise ValueError(f"{process.name} doesn't outlive a run")
     return process.live.deployment

@@ -24,7 +24,7 @@ _ANNOTATION = "kai-airflow/"
 GRACE_PERIOD_SECONDS = 10
 
 DEFAULTS = {"spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS}}
-_GPU = "nvidia.com/gpu"
+GPU = "nvidia.com/gpu"
 _GPU_NODE = "konstellation.io/gpu"
 
 Manifest = dict[str, Any]
@@ -166,7 +166,7 @@ def _requests(secret_name: str) -> Manifest:
 
 
 def _resources(resources: Resources, *, gpu: bool) -> Manifest:
-    device = {_GPU: "1"} if gpu else {}
+    device = {GPU: "1"} if gpu else {}
     return {
         "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request, **device},
         "limits": {"cpu": resources.cpu_limit, "memory": resources.memory_limit, **device},
@@ -182,4 +182,4 @@ def tolerations(process: Process) -> list[Manifest]:
     """The taints that it bears."""
     if not process.gpu:
         return []
-    return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in (_GPU_NODE, _GPU)]
+    return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in (_GPU_NODE, GPU)]

@@ -22,7 +22,7 @@ HELPED = "kai-airflow/restart-helped"  # with the moment of the restart that did
 
 @dataclass(frozen=True)
 class Restart:
-    """``asked``: the moment, in ISO 8601, empty where there was none. ``has_helped``: somebody listened since."""
+    """``asked``: the moment, in ISO 8601; empty where there was none. ``has_helped``: somebody listened since."""
 
     asked: str = ""
     has_helped: bool = False

@@ -32,6 +32,7 @@ LONGEST_LABEL = 63  # of Kubernetes; so are the names of Services
 LONGEST_STREAM = 255
 LONGEST_BUCKET = LONGEST_STREAM - len("OBJ_")  # a bucket is a stream of that name, or of KV_ before it
 _DIGEST = 8
+_LETTERS = "kai-"
 _VERSION_INSIDE = re.compile(r"-v[0-9]+-[0-9]+-[0-9]+(-|$)")
 
 
@@ -62,7 +63,7 @@ def tags(product: str, version: str, kind: str, further: Iterable[str]) -> tuple
 
 
 def label(value: str) -> str:
-    """A value as a label of Kubernetes."""
+    """A value as a label of Kubernetes, or of DNS: both take as much."""
     return shortened(value, LONGEST_LABEL)
 
 
@@ -72,8 +73,11 @@ def ingress(product: str) -> str:
 
 
 def published_host(name: str, domain: str) -> str:
-    """The host below a domain that a product's HTTP triggers share, or that one gRPC trigger has."""
-    return f"{name.replace('.', '-')}.{domain}"
+    """The host below a domain that a product's HTTP triggers share, or that one gRPC trigger has.
+
+    It is KAI's, with a hash where that is too long for DNS.
+    """
+    return f"{label(name.replace('.', '-'))}.{domain}"
 
 
 def published_path(workflow: str, process: str) -> str:
@@ -212,10 +216,12 @@ def deployments(product: str, version: str, processes: Iterable[tuple[str, str]]
 
     They are KAI's names, with a hash where those are too long for Kubernetes, or where two are the same: workflow
     ``x-y`` and process ``z``, workflow ``x`` and process ``y-z``. A product whose name holds what looks like a version
-    has hashes everywhere, since another product's names could be the same.
+    has hashes everywhere, since another product's names could be the same. So has one whose name begins with a digit,
+    and ``kai-`` before it: Services may be named so only since Kubernetes 1.36.
     """
-    plain = {key: f"{product}-{version}-{'-'.join(key)}".replace(".", "-") for key in processes}
-    everywhere = _VERSION_INSIDE.search(product) is not None
+    first = f"{_LETTERS}{product}" if product[0].isdigit() else product
+    plain = {key: f"{first}-{version}-{'-'.join(key)}".replace(".", "-") for key in processes}
+    everywhere = first != product or _VERSION_INSIDE.search(product) is not None
     marked = {key for key, name in plain.items() if everywhere or len(name) > LONGEST_LABEL}
     while True:
         given = {key: _marked(name, product, version, key) if key in marked else name for key, name in plain.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kai_airflow.bridge.lifecycle.status import Facts, by_product, outline, outlined, product_status
+from kai_airflow.bridge.lifecycle.outlines import outline, outlined
+from kai_airflow.bridge.lifecycle.status import Facts, by_product, product_status
 
 if TYPE_CHECKING:
     from kai_airflow.bridge.client import Dag

@@ -47,7 +47,7 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
 def images() -> dict[str, list[str]]:
-    """What the images of tests are: a process that only lives, one that listens, one that ends at once."""
+    """What the images of tests are: one only lives, one listens, one won't end, one ends at once."""
     python = [sys.executable, "-u", "-c"]
     return {
         "lives": ["sleep", "3600"],

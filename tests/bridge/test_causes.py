@@ -39,14 +39,15 @@ def waits(reason: str, message: str = "", **status: Any) -> dict[str, Any]:
     return pod({"waiting": {"reason": reason, **({"message": message} if message else {})}}, **status)
 
 
-def unschedulable() -> dict[str, Any]:
+def unschedulable(lacking: str = "cpu") -> dict[str, Any]:
     made = pod()
+    made["metadata"]["labels"] = {"product": "shop"}
     made["status"]["conditions"] = [
         {
             "type": "PodScheduled",
             "status": "False",
             "reason": "Unschedulable",
-            "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+            "message": f"0/1 nodes are available: 1 Insufficient {lacking}.",
         }
     ]
     return made
@@ -68,7 +69,13 @@ PULL = 'Back-off pulling image "registry/x:v1": ErrImagePull: not found'
     [
         (waits("ImagePullBackOff", PULL), f"its image can't be had: {PULL}"),
         (waits("InvalidImageName"), "its image can't be had: InvalidImageName"),
-        (unschedulable(), "no node takes it: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+        (unschedulable("cpu"), "no node takes it: 0/1 nodes are available: 1 Insufficient cpu."),
+        (
+            unschedulable("nvidia.com/gpu"),
+            "no node takes it: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu. Remedy: where older pods of the "
+            "product hold the GPU, and no other is to come, end them first: kai-airflow stop shop, then kai-airflow "
+            "start shop",
+        ),
         (
             waits("CreateContainerConfigError", 'secret "db" not found'),
             'CreateContainerConfigError: secret "db" not found. '

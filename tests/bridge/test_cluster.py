@@ -28,6 +28,7 @@ from kai_airflow.bridge.cluster.client import (
 from kai_airflow.bridge.live.causes import explained
 from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
+from kai_airflow.kube.ingress import Publishing, ingress
 from kai_airflow.plan.model import Networking
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, until
 from tests.messaging.credentials import Authority
@@ -61,7 +62,7 @@ async def test_every_kind_of_a_process_is_applied(objects: Kubernetes) -> None:
     networked = replace(networked, networking=Networking(9000, 80, "HTTP"))
     made: list[Any] = [live.deployment(WORKFLOW, process, SITE, "1"), live.autoscaler(WORKFLOW, process, SITE)]
     made += [live.service(WORKFLOW, networked, SITE)]
-    made += [live.ingress([replace(WORKFLOW, processes=(networked,))], SITE, live.Publishing())]
+    made += [ingress([replace(WORKFLOW, processes=(networked,))], SITE, Publishing())]
     for manifest in made:
         answer = await objects.apply(manifest, NAMESPACE)
         assert (answer["kind"], answer["metadata"]["name"]) == (manifest["kind"], manifest["metadata"]["name"])

@@ -32,6 +32,7 @@ from kai_airflow.bridge.live.handover import routed_to
 from kai_airflow.bridge.site import Cluster
 from kai_airflow.kube import live
 from kai_airflow.kube.found import is_ready
+from kai_airflow.kube.ingress import Publishing, ingress
 from kai_airflow.kube.objects import GRACE_PERIOD_SECONDS
 from tests.bridge.airflow_stub import answering
 from tests.bridge.clusters import NAMESPACE, LocalKubernetes, gone, there, until
@@ -85,6 +86,21 @@ async def test_the_processes_of_an_unpaused_dag_are_there_with_all_that_belongs_
             await kept.until_names(kind, set())
         kept.stub.dag.is_paused = False
         await kept.until_names(DEPLOYMENTS, V1)
+
+
+async def test_of_a_paused_dag_tasks_and_exits_stay_until_its_triggers_have_ended(kept: Kept) -> None:
+    """Who has called a trigger gets his answer."""
+    kept.write(krt_text(trigger="stubborn").replace("networking: {targetPort: 9000, destinationPort: 80}, ", ""))
+    async with kept.going_on():
+        for name in V1:
+            await kept.until_ready(DEPLOYMENTS, name)
+        kept.stub.dag.is_paused = True
+        await kept.until_names(DEPLOYMENTS, {WORK, "shop-v1-0-0-train-out"})
+        pods = (await kept.objects.list(PODS, NAMESPACE, live.selector(kept.label))).items
+        ending = {one["metadata"]["labels"]["process"]: "deletionTimestamp" in one["metadata"] for one in pods}
+        assert ending["rest"]
+        assert not ending["work"]
+        await kept.until_names(DEPLOYMENTS, set())
 
 
 async def test_what_a_hand_changes_or_deletes_is_corrected_and_what_it_adds_is_left(kept: Kept) -> None:
@@ -232,6 +248,7 @@ async def test_where_airflow_or_the_files_cannot_be_read_everything_stays(kept: 
         await kept.until_names(DEPLOYMENTS, set())
         # A file without a DAG that runs makes nothing.
         kept.stub.dags.clear()
+        await until_asked(kept, 3)  # it isn't what one answer alone lacks
         kept.write(krt_text())
         await until_asked(kept, 5)
         assert await kept.names(DEPLOYMENTS) == set()
@@ -308,7 +325,7 @@ async def test_triggers_that_people_call_have_time_to_answer_and_others_go_at_on
 
 async def publish(kept: Kept) -> Manifest:
     """As `kai-airflow publish` does."""
-    manifest = live.ingress(kept.keeping().workflows().values(), kept.label, live.Publishing())
+    manifest = ingress(kept.keeping().workflows().values(), kept.label, Publishing())
     assert manifest is not None
     return await kept.objects.apply(manifest, NAMESPACE)
 

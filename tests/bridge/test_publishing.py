@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from kai_airflow.bridge.cluster.client import INGRESSES, Kubernetes
 from kai_airflow.bridge.lifecycle.publishing import PublishingError, publish, unpublish
-from kai_airflow.kube.live import Publishing, site_label
+from kai_airflow.kube.ingress import Publishing
+from kai_airflow.kube.live import site_label
 from kai_airflow.plan.model import Networking
 from tests.bridge.clusters import NAMESPACE
 from tests.streaming import process_of, streaming
@@ -98,6 +100,24 @@ async def test_where_nothing_can_be_called_that_is_said(objects: Kubernetes, wor
     with pytest.raises(PublishingError, match=rf"no trigger of shop v1\.0\.0 can be called.*{remedy}"):
         await publish(objects, [workflow], SITE, NAMESPACE, PLAIN)
     assert await found(objects) is None
+
+
+NGINX = {"nginx.ingress.kubernetes.io/use-regex": "true"}
+
+
+@pytest.mark.parametrize("domain", ["", "kai.test"])
+async def test_grpc_that_ingress_nginx_would_rewrite_is_refused(objects: Kubernetes, domain: str) -> None:
+    mixed = replace(networked(), name="other"), networked(protocol="GRPC")
+    with pytest.raises(
+        PublishingError, match=r"gRPC triggers of shop v1\.0\.0 .*use-regex: train trigger\. Remedy: .*Kong"
+    ):
+        await publish(objects, mixed, SITE, NAMESPACE, Publishing(domain, annotations=NGINX))
+    assert await found(objects) is None
+
+
+async def test_an_address_of_regular_expressions_holds_none(objects: Kubernetes) -> None:
+    (one,) = await publish(objects, [networked()], SITE, NAMESPACE, Publishing(annotations=NGINX))
+    assert re.fullmatch(r"http://localhost:\d+/shop/train-trigger", one.url or "")
 
 
 async def test_unpublishing_deletes_it_and_says_which_version_it_was(objects: Kubernetes) -> None:

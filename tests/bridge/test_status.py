@@ -11,7 +11,8 @@ import pytest
 from kai_airflow import krt
 from kai_airflow.bridge.client import Dag
 from kai_airflow.bridge.lifecycle.status import Facts, Objects, by_product, product_status
-from kai_airflow.kube.live import Publishing, ingress, site_label
+from kai_airflow.kube.ingress import Publishing, ingress
+from kai_airflow.kube.live import site_label
 from kai_airflow.kube.objects import labels
 from kai_airflow.plan import compile_product
 

@@ -218,6 +218,7 @@ async def test_publish_prints_urls_and_unpublish_takes_them_away(shop: Shop) -> 
     assert (again.code, again.out) == (0, ran.out)
     assert shop.desk.airflow.actions.empty()
 
+    assert (await shop.run("unpublish", "shop", "--version", "v9.0.0")).out == "shop v9.0.0 isn't published\n"
     assert (await shop.run("unpublish", "shop")).out == "shop v1.0.0: unpublished\n"
     assert shop.desk.airflow.actions.get_nowait()[2]["kai_action"] == "unpublish"
     assert await shop.objects.get(INGRESSES, NAMESPACE, "shop") is None

@@ -5,77 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePath
 from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import ApiClient
 
-from kai_airflow import krt, kube
+from kai_airflow import kube
 from kai_airflow.kube import live
 from kai_airflow.kube.found import is_of, is_ready, stream_of, works
-from kai_airflow.plan import Process, Workflow, compile_product
-
-LIMITS = "resourceLimits: {CPU: {request: 100m}, memory: {request: 100M, limit: 200M}}"
-KRT = f"""
-version: v1.0.0
-description: text
-workflows:
-  - name: serve
-    type: serving
-    processes:
-      - name: rest
-        type: trigger
-        image: registry/rest:v1
-        subscriptions: [out]
-        networking: {{targetPort: 9000, destinationPort: 80}}
-        {LIMITS}
-      - name: grpc
-        type: trigger
-        image: registry/grpc:v1
-        networking: {{targetPort: 9001, destinationPort: 9001, protocol: GRPC}}
-        {LIMITS}
-      - {{name: poll, type: trigger, image: i, {LIMITS}}}
-      - {{name: work, type: task, image: i, replicas: 3, gpu: true, secrets: [db], subscriptions: [rest], {LIMITS}}}
-      - {{name: out, type: exit, image: i, subscriptions: [work], {LIMITS}}}
-"""
-SITE = live.site_label("https://airflow.example.com")
-URL_DOMAIN = live.Publishing(domain="kai.example.com", ingress_class="kong", tls_secret="{product}-tls")
-
-
-def compiled(text: str = KRT) -> Workflow:
-    (workflow,) = compile_product(krt.check(text.encode(), PurePath("shop/krt.yaml")).require()).workflows
-    return workflow
-
-
-WORKFLOW = compiled()
-
-
-def process(name: str, workflow: Workflow = WORKFLOW) -> Process:
-    (found,) = [one for one in workflow.processes if one.name == name]
-    return found
-
+from tests.kube.shop import SITE, WORKFLOW, process, read
 
 REST, GRPC, WORK = process("rest"), process("grpc"), process("work")
-
-
-@dataclass
-class Answer:
-    """As the client reads it."""
-
-    data: str
-
-
-def read(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What the client's model of that kind makes of it: keys that it doesn't know are gone, and missing ones raise."""
-    kind = {"Ingress": "V1Ingress", "HorizontalPodAutoscaler": "V2HorizontalPodAutoscaler"}.get(manifest["kind"])
-    api = ApiClient()
-    model = api.deserialize(Answer(json.dumps(manifest)), kind or f"V1{manifest['kind']}")
-    found: dict[str, Any] = api.sanitize_for_serialization(model)
-    return found
 
 
 def manifests() -> list[dict[str, Any]]:
@@ -83,7 +25,7 @@ def manifests() -> list[dict[str, Any]]:
     data = live.config_data(app_config())
     made += [live.config_secret(WORKFLOW, WORK, SITE, data, "1"), live.autoscaler(WORKFLOW, WORK, SITE)]
     made += [live.service(WORKFLOW, one, SITE) for one in (REST, GRPC)]
-    return [*made, *filter(None, (live.ingress([WORKFLOW], SITE, how) for how in (URL_DOMAIN, live.Publishing())))]
+    return made
 
 
 def app_config() -> dict[str, Any]:
@@ -164,13 +106,27 @@ def test_a_probe_of_the_krts_pod_template_is_the_one() -> None:
     assert made["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] == probe
 
 
+def test_a_deadline_of_the_krts_pod_template_is_one_of_runs_alone() -> None:
+    """Kubernetes refuses it in a Deployment; what else the template says stays."""
+    pod = {"spec": {"activeDeadlineSeconds": 60, "hostNetwork": True}}
+    spec = live.deployment(WORKFLOW, replace(WORK, pod=pod), SITE, "1")["spec"]["template"]["spec"]
+    assert "activeDeadlineSeconds" not in spec
+    assert spec["hostNetwork"] is True
+    assert kube.pod(WORKFLOW, replace(WORK, pod=pod), "try")["spec"]["activeDeadlineSeconds"] == 60
+
+
 def test_a_service_leads_to_the_pods_of_its_process() -> None:
     made = live.service(WORKFLOW, REST, SITE)
     pod = live.deployment(WORKFLOW, REST, SITE, "1")["spec"]["template"]
     assert made["spec"]["ports"] == [{"name": "trigger", "protocol": "TCP", "port": 80, "targetPort": 9000}]
     assert made["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
-    assert "konghq.com/protocol" not in made["metadata"]["annotations"]
-    assert live.service(WORKFLOW, GRPC, SITE)["metadata"]["annotations"]["konghq.com/protocol"] == "grpc"
+    grpc = (
+        live.service(WORKFLOW, GRPC, SITE)["metadata"]["annotations"].items() - made["metadata"]["annotations"].items()
+    )
+    assert grpc == {
+        ("konghq.com/protocol", "grpc"),
+        ("traefik.ingress.kubernetes.io/service.serversscheme", "h2c"),
+    }
     assert [live.has_service(one) for one in WORKFLOW.processes] == [True, True, False, False, False]
     with pytest.raises(ValueError, match="no networking"):
         live.service(WORKFLOW, process("poll"), SITE)
@@ -188,49 +144,6 @@ def test_another_version_of_its_secret_is_another_template() -> None:
     one, two = (live.deployment(WORKFLOW, WORK, SITE, version)["spec"]["template"] for version in "12")
     assert one != two
     assert one["spec"] == two["spec"]
-
-
-def test_an_ingress_of_a_domain_has_a_host_for_a_products_http_and_one_for_each_grpc_trigger() -> None:
-    made = live.ingress([WORKFLOW], SITE, URL_DOMAIN)
-    assert made is not None
-    http, grpc = made["spec"]["rules"]
-    assert http["host"] == "shop.kai.example.com"
-    (path,) = http["http"]["paths"]
-    assert (path["path"], path["pathType"]) == ("/serve-rest", "Prefix")
-    assert path["backend"] == {"service": {"name": "shop-v1-0-0-serve-rest", "port": {"name": "trigger"}}}
-    assert grpc["host"] == "shop-serve-grpc.kai.example.com"
-    assert grpc["http"]["paths"][0]["path"] == "/"
-    assert made["spec"]["tls"] == [{"hosts": [http["host"], grpc["host"]], "secretName": "shop-tls"}]
-    assert made["spec"]["ingressClassName"] == "kong"
-    assert made["metadata"]["annotations"] == {"konghq.com/strip-path": "true"}
-    assert made["metadata"]["labels"]["version"] == "v1.0.0"
-
-
-def test_an_ingress_without_a_domain_tells_products_apart_by_path_and_publishes_http_alone() -> None:
-    made = live.ingress([WORKFLOW], SITE, live.Publishing())
-    assert made is not None
-    (rule,) = made["spec"]["rules"]
-    assert "host" not in rule
-    assert [path["path"] for path in rule["http"]["paths"]] == ["/shop/serve-rest"]
-    assert live.ingress([replace(WORKFLOW, processes=(process("poll"),))], SITE, URL_DOMAIN) is None
-    assert live.ingress([replace(WORKFLOW, processes=(GRPC,))], SITE, live.Publishing()) is None
-    assert live.ingress([], SITE, URL_DOMAIN) is None
-
-
-def test_what_is_published_is_told_with_the_address_that_the_cluster_gives() -> None:
-    made = live.ingress([WORKFLOW], SITE, live.Publishing())
-    assert made is not None
-    (shown,) = live.published(made, [WORKFLOW])
-    assert (shown.workflow, shown.process, shown.url) == ("serve", "rest", None)
-    balancer = {"hostname": "localhost", "ports": [{"port": 8088, "protocol": "TCP"}]}
-    found = {**made, "status": {"loadBalancer": {"ingress": [balancer]}}}
-    assert live.published(found, [WORKFLOW])[0].url == "http://localhost:8088/shop/serve-rest"
-    with_domain = live.ingress([WORKFLOW], SITE, URL_DOMAIN)
-    assert with_domain is not None
-    assert [one.url for one in live.published(with_domain, [WORKFLOW])] == [
-        "https://shop.kai.example.com/serve-rest",
-        "grpcs://shop-serve-grpc.kai.example.com",
-    ]
 
 
 def test_a_process_that_lives_in_runs_alone_has_no_objects() -> None:

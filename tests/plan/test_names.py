@@ -56,6 +56,24 @@ def test_products_whose_names_hold_a_version_meet_no_others() -> None:
     assert other != one
 
 
+@given(PRODUCT, VERSION, NAME, NAME)
+def test_a_service_may_be_named_so_on_every_cluster(product: str, version: str, workflow: str, process: str) -> None:
+    """DNS-1035, which begins with a letter, before Kubernetes 1.36; a process's Service is named as its Deployment."""
+    (name,) = names.deployments(product, version, [(workflow, process)]).values()
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name)
+
+
+def test_a_product_that_begins_with_a_digit_meets_no_other() -> None:
+    one = names.deployments("3d", "v1.0.0", [("x", "y")])["x", "y"]
+    assert re.fullmatch(r"kai-3d-v1-0-0-x-y-[0-9a-f]{8}", one)
+    assert names.deployments("kai-3d", "v1.0.0", [("x", "y")])["x", "y"] == "kai-3d-v1-0-0-x-y"
+
+
+def test_a_host_that_is_short_enough_is_kais() -> None:
+    assert names.published_host("shop-serve-grpc", "kai.example.com") == "shop-serve-grpc.kai.example.com"
+    assert len(names.published_host("x" * 64, "d").partition(".")[0]) == 63
+
+
 @given(PRODUCT, st.one_of(VERSION, st.just(LONG)), NAME, NAME)
 def test_every_name_fits_what_takes_it(product: str, version: str, workflow: str, process: str) -> None:
     assert len(names.dag_id(product, workflow, version)) <= 250

@@ -9,7 +9,7 @@ from kai_airflow.bridge.cluster.client import INGRESSES
 from kai_airflow.bridge.lifecycle.status import version_label
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube.found import is_of
-from kai_airflow.kube.live import ingress, published
+from kai_airflow.kube.ingress import USE_REGEX, ingress, published, triggers
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
@@ -46,8 +46,10 @@ async def publish(
     :raises PublishingError: it has nothing to publish, another version is published, or the Ingress is another's
     :raises ClusterError: Kubernetes doesn't answer, or refuses
     """
-    wanted = ingress(workflows, site, how)
     product, version = workflows[0].product, workflows[0].version
+    if how.is_regex and (grpc := triggers(workflows, "GRPC")):
+        raise PublishingError(_only_http(product, version, [f"{w.name} {process.name}" for w, process in grpc]))
+    wanted = ingress(workflows, site, how)
     if wanted is None:
         raise PublishingError(_nothing(product, version, how))
     found = await _found(cluster, product, namespace, site)
@@ -98,6 +100,14 @@ async def _addressed(cluster: Kubernetes, made: Manifest, workflows: Sequence[Wo
     except TimeoutError:
         pass  # a cluster behind a load balancer of its own may never tell
     return shown
+
+
+def _only_http(product: str, version: str, grpc: Sequence[str]) -> str:
+    return (
+        f"gRPC triggers of {product} {version} can't be published where [kai_airflow] ingress_annotations say "
+        f"{USE_REGEX}: {', '.join(grpc)}. Remedy: publish by a controller that needs no such annotation (Kong, "
+        "Traefik), or move them to a product of their own, and lead an Ingress of yours to their Services."
+    )
 
 
 def _nothing(product: str, version: str, how: Publishing) -> str:

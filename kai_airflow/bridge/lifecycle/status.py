@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kai_airflow.kube.found import works
-from kai_airflow.kube.live import published
+from kai_airflow.kube.ingress import published
 from kai_airflow.plan import names
 
 if TYPE_CHECKING:
@@ -183,32 +183,6 @@ def combined(
         paused = [one.name for one in workflows if one not in running]
         state, why = "PUBLISHED" if shown else "STARTED", why or (f"paused: {', '.join(paused)}" if paused else "")
     return ProductStatus(product, version, state, why, shown, workflows)
-
-
-def outline(dag_id: str, dag: Dag, why: str, *, touched: bool) -> WorkflowStatus:
-    """A workflow whose KRT can't be read, as its DAG tells; ``why``: what is the matter with the KRT."""
-    resting: State = "STOPPED" if touched else "CREATED"
-    running: State | None = "ERROR" if dag.broken else None
-    name = dag_id.removeprefix(f"{dag.tags.get('product')}.").removesuffix(f".{dag.tags.get('version')}")
-    return WorkflowStatus(
-        dag_id=dag_id,
-        name=name,
-        type=dag.tags.get("type", ""),
-        mode="",
-        state=resting if dag.paused else running,
-        cause=why,
-        paused=dag.paused,
-        waiting=None,
-        processes=(),
-    )
-
-
-def outlined(outlines: Iterable[tuple[Dag, WorkflowStatus]]) -> list[ProductStatus]:
-    """Versions of which nothing but outlines is known, in order."""
-    found: dict[Key, list[WorkflowStatus]] = defaultdict(list)
-    for dag, status in outlines:
-        found[dag.tags.get("product", ""), dag.tags.get("version", "")].append(status)
-    return [combined(*key, tuple(found[key])) for key in sorted(found)]
 
 
 def published_version(workflows: Sequence[Workflow], objects: Objects | None) -> tuple[Published, ...]:

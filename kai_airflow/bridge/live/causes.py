@@ -10,6 +10,7 @@ from kai_airflow.bridge.cluster.client import EVENTS, ClusterError
 from kai_airflow.krt import MASK, is_sensitive, passwords, shown
 from kai_airflow.kube import CONTAINER
 from kai_airflow.kube.found import works
+from kai_airflow.kube.objects import GPU
 from kai_airflow.process.listening import VARIABLE
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _refused(deployment: Mapping[str, Any]) -> str:
 def _of_pod(pod: Manifest) -> str:
     reason, message = _waits(pod)
     if unscheduled := _condition(pod, "PodScheduled"):
-        return f"no node takes it: {_said(unscheduled)}"
+        return f"no node takes it: {_said(unscheduled)}{_gpu_remedy(pod, _said(unscheduled))}"
     if reason in _IMAGE:
         return f"its image can't be had: {message or reason}"
     if _has_crashed(pod):
@@ -101,6 +102,17 @@ def _remedy(pod: Manifest, message: str) -> str:
     if not message.startswith("secret ") or not message.endswith("not found"):
         return ""
     return f". Remedy: make it in namespace {pod['metadata']['namespace']}, or take it out of the KRT's secrets"
+
+
+def _gpu_remedy(pod: Manifest, message: str) -> str:
+    """A rollout keeps the old pods until the new ones are ready; these wait for the GPU that the old ones hold."""
+    if f"Insufficient {GPU}" not in message:
+        return ""
+    product = (pod["metadata"].get("labels") or {}).get("product", "PRODUCT")
+    return (
+        " Remedy: where older pods of the product hold the GPU, and no other is to come, end them first: "
+        f"kai-airflow stop {product}, then kai-airflow start {product}"
+    )
 
 
 def _crashed(pod: Manifest) -> str:

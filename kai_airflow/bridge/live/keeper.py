@@ -26,6 +26,7 @@ from kai_airflow.bridge.live.strays import heed_losses
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.kube import live
 from kai_airflow.kube.found import dag_of, is_ready, stream_of
+from kai_airflow.kube.ingress import ingress
 from kai_airflow.messaging.cancelling import heed_cancel
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class Keeper:
             return
         # A product that lives in another namespace now isn't reached from here: it is to be published there.
         here = [one for one in workflows if (one.namespace or self.site.cluster.namespace) == place.namespace]
-        manifest = live.ingress(handover.published(version, here), self.label, self.site.settings.publishing)
+        manifest = ingress(handover.published(version, here), self.label, self.site.settings.publishing)
         if manifest is None:
             await self._applier.delete(INGRESSES, found)
         else:

@@ -13,6 +13,9 @@ import httpx
 import pytest
 from kubernetes import client
 
+from kai_airflow.kube import live
+from kai_airflow.kube.ingress import Publishing, ingress, published
+from tests.kube import shop
 from tests.local.kubernetes.conftest import until
 from tests.local.kubernetes.test_deployments import Deployments
 
@@ -157,6 +160,37 @@ def test_a_request_reaches_the_pod_without_the_prefix(site: Site) -> None:
     assert answer.headers["x-own"] == "1"
     assert answer.headers.get_list("set-cookie") == ["a=1; Path=/", "b=2; Path=/"]
     assert "keep-alive" not in answer.headers
+
+
+USE_REGEX = {"nginx.ingress.kubernetes.io/use-regex": "true"}
+
+
+@pytest.mark.parametrize("said", [{}, USE_REGEX], ids=["Kong", "ingress-nginx"])
+@pytest.mark.parametrize("domain", ["", "kai.test"])
+def test_a_published_trigger_is_asked_for_its_own_path_at_the_url_that_is_told(
+    site: Site, domain: str, said: dict[str, str]
+) -> None:
+    trigger = shop.process("rest")
+    made = ingress([shop.WORKFLOW], shop.SITE, Publishing(domain, annotations=said))
+    service = {**live.service(shop.WORKFLOW, trigger, shop.SITE)}
+    service["spec"] = {**service["spec"], "selector": {"app": "d"}}
+    service["spec"]["ports"] = [{**service["spec"]["ports"][0], "targetPort": 8080}]
+    site.kube.core.create_namespaced_service(site.space, service)
+    site.networking.create_namespaced_ingress(site.space, made)
+
+    def told() -> list[str | None]:
+        found = site.networking.read_namespaced_ingress("shop", site.space)
+        as_json = site.networking.api_client.sanitize_for_serialization(found)
+        return [one.url for one in published(as_json, [shop.WORKFLOW]) if one.process == "rest"]
+
+    until(lambda: told() != [None])
+    (said_url,) = told()
+    url = httpx.URL(str(said_url))
+    here = url.copy_with(host="127.0.0.1", port=site.door)
+    for asked, seen in (("", "/"), ("/", "/"), ("/orders/1?a=1", "/orders/1?a=1")):
+        answer = httpx.get(f"{here}{asked}", headers={"Host": url.netloc.decode()})
+        assert (answer.status_code, answer.json()["path"]) == (200, seen)
+    assert httpx.get(f"{here}aurant", headers={"Host": url.netloc.decode()}).status_code == 404
 
 
 def test_headers_say_who_asked_and_clients_can_not(site: Site) -> None:
