@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kai_airflow.local import ports
 from kai_airflow.local.errors import StackError
 
 if TYPE_CHECKING:
@@ -67,6 +68,15 @@ class Home:
     def site(self) -> Path:
         """Where the parts of the stack that runs here are, secrets included."""
         return self.path / "site.json"
+
+    def ingress_port(self) -> int:
+        """Where what is published is reached: the same port with each start, as long as nobody else has taken it."""
+        file = self.path / "ingress-port"
+        known = file.read_text() if file.exists() else ""
+        if not known.isdecimal() or not ports.is_free(int(known)):
+            known = str(ports.free(1)[0])
+            write_private(file, known)
+        return int(known)
 
     def runs(self) -> bool:
         """Whether a stack runs here, or what a killed one left."""

@@ -108,7 +108,7 @@ class Stack:
         self.home.site.unlink(missing_ok=True)  # of a former stack, with other ports
         ports.require_free(self.port)
         self._secrets, self._basis = Secrets.of(self.home), basis(os.environ)
-        self._addresses = Addresses(self.dags, self.port, *ports.free(4))
+        self._addresses = Addresses(self.dags, self.port, *[*ports.free(3), self.home.ingress_port()])
 
     async def _serve(self) -> None:
         """Run the stack until it is told to stop, or a part ends too often."""

@@ -14,6 +14,7 @@ from kai_airflow.bridge.live import keeping
 from kai_airflow.bridge.site import Site
 from kai_airflow.bridge.survey import Survey
 from kai_airflow.kube import live
+from kai_airflow.kube.found import works
 from tests.bridge.clusters import NAMESPACE, until
 from tests.bridge.conftest import local, objects
 from tests.cli.conftest import RESOURCES, krt
@@ -67,11 +68,12 @@ class Shop:
             await self.objects.delete(DEPLOYMENTS, found)
 
     async def ready(self) -> None:
-        async def is_ready() -> bool:
+        async def all_work() -> bool:
+            pods = (await self.objects.list(PODS, NAMESPACE)).items
             found = (await self.objects.list(DEPLOYMENTS, NAMESPACE)).items
-            return bool(found) and all((one.get("status") or {}).get("availableReplicas") for one in found)
+            return bool(found) and all(works(one, pods) for one in found)
 
-        await until(is_ready)
+        await until(all_work)
 
     async def status(self) -> dict[str, Any]:
         ran = await self.run("status", "shop", "--json")

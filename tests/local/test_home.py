@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from base64 import urlsafe_b64decode
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kai_airflow.local import ports
 from kai_airflow.local.errors import StackError
 from kai_airflow.local.home import Home, Secrets, locked, write_private
 
@@ -22,6 +24,17 @@ def home(tmp_path: Path) -> Home:
     made = Home(tmp_path / "a" / "home")
     made.make()
     return made
+
+
+def test_the_port_of_what_is_published_stays_unless_another_has_taken_it(home: Home) -> None:
+    port = home.ingress_port()
+    assert Home(home.path).ingress_port() == port
+    with socket.create_server((ports.HOST, port)):
+        other = home.ingress_port()
+        assert other != port
+    assert home.ingress_port() == other
+    (home.path / "ingress-port").write_text("nonsense")
+    assert home.ingress_port() > 0
 
 
 def mode(path: Path) -> int:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 LOOK = 0.5  # seconds between looks: Airflow has nothing that tells of a DAG
 # Seconds from an error on until it counts: a process that is faster than what it needs (a sidecar, a mount, a name) is
-# started again at once, and a loop of crashes is well now and then.
-PATIENCE = 10.0
+# started again at once, and has to run for ten seconds then; a loop of crashes is well now and then.
+PATIENCE = 20.0
 TAG = "kai"  # the tag of each DAG that a KRT made
 
 
