@@ -190,10 +190,3 @@ def test_a_conf_that_cannot_be_followed_fails_at_once_and_says_what_to_write(sta
     run = api.wait_for_run(api.start_run(EXAMPLE, {"event": {}}), RUN_SECONDS)
     assert run.state == "failed"
     assert "unknown key 'event'. Remedy: put the data under 'payload'" in log(api, run, "github-trigger")
-
-
-def test_a_streaming_workflow_says_at_once_that_it_cannot_run_yet(stack: Stack, api: AirflowApi) -> None:
-    text = krt(process("start", "trigger", "none"), process("exit", "exit", "test/echo", "start"))
-    run, states = ended(api, drop(stack, api, "streaming", text.replace("type: training", "type: serving")), None)
-    assert states == {"start": "failed", "exit": "upstream_failed"}
-    assert "set x-airflow: {mode: batch}" in log(api, run, "start")
