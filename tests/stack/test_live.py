@@ -167,9 +167,9 @@ def test_a_paused_product_stops_and_goes_on_where_it_was(served: Serving, url: s
 
 
 def test_a_process_that_cannot_start_says_why(stack: Stack) -> None:
-    broken = Serving(stack, "broken").install()
-    text = (stack.dags / "broken" / "krt.yaml").read_text().replace("test/mark", "test/nobody-knows")
-    (stack.dags / "broken" / "krt.yaml").write_text(text)
+    broken = Serving(stack, "unstartable").install()
+    text = (stack.dags / "unstartable" / "krt.yaml").read_text().replace("test/mark", "test/nobody-knows")
+    (stack.dags / "unstartable" / "krt.yaml").write_text(text)
     began = time.monotonic()
     until(lambda: broken.status()["state"] == "ERROR", 60)
     assert time.monotonic() - began < 60

@@ -40,11 +40,11 @@ def live(stack: Stack, api: AirflowApi) -> AirflowApi:
         process("out", "exit", "live-forward", "refuse"),
         workflow="failing",
     )
-    for product, written in (("live", text), ("refusing", failing)):
+    for product, written in (("live", text), ("unwilling", failing)):
         folder = stack.dags / product
         folder.mkdir()
         (folder / "krt.yaml").write_text(written.replace("type: training", "type: serving"))
-    for dag_id in (DAG, "refusing.failing"):
+    for dag_id in (DAG, "unwilling.failing"):
         api.wait_for_dag(dag_id, 60)
         api.pause(dag_id, paused=False)
     return api
@@ -89,7 +89,7 @@ def test_a_cleared_run_has_its_request_handled_again(stack: Stack, live: Airflow
 
 
 def test_an_error_of_a_live_process_fails_its_task_with_its_text(live: AirflowApi) -> None:
-    run = live.start_run("refusing.failing", {"payload": 7})
+    run = live.start_run("unwilling.failing", {"payload": 7})
     assert ended(live, run) == {"start": "success", "refuse": "failed", "out": "upstream_failed"}
     assert "cannot work on 7" in "\n".join(live.log(run, "refuse"))
 
