@@ -94,20 +94,20 @@ def test_a_killed_kubernetes_api_is_made_whole(served: Serving, cluster: Cluster
 
 
 def test_scaled_down_under_load_nothing_is_lost(stack: Stack, cluster: Cluster) -> None:
-    several = Serving(stack, "several", replicas=3).install()
-    url = several.start()
-    name = several.deployment("work")
+    scaled = Serving(stack, "scaled", replicas=3).install()
+    url = scaled.start()
+    name = scaled.deployment("work")
     with Callers(url).at_work() as callers:
         callers.more(20)
         cluster.apps.patch_namespaced_deployment_scale(name, "default", {"spec": {"replicas": 3}})
-        until(lambda: len(cluster.pods("several", "work")) == 3 and cluster.is_ready(name), 30)
+        until(lambda: len(cluster.pods("scaled", "work")) == 3 and cluster.is_ready(name), 30)
         callers.more(50)
         cluster.apps.patch_namespaced_deployment_scale(name, "default", {"spec": {"replicas": 1}})
-        until(lambda: len(cluster.pods("several", "work")) == 1, 60)
+        until(lambda: len(cluster.pods("scaled", "work")) == 1, 60)
         callers.more(50)
     callers.assert_answered()
-    several.remove()
-    until(lambda: not cluster.deployments("several"), ROLLED)
+    scaled.remove()
+    until(lambda: not cluster.deployments("scaled"), ROLLED)
 
 
 def test_a_new_version_takes_over_under_load(stack: Stack, cluster: Cluster) -> None:

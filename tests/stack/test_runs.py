@@ -107,7 +107,7 @@ def test_an_error_message_fails_its_task_with_text_and_request_id_in_the_log(sta
         process("bad", "task", "test/refuse", "start"),
         process("exit", "exit", "test/echo", "bad"),
     )
-    dag_id = drop(stack, api, "refusing", text)
+    dag_id = drop(stack, api, "refusal", text)
     started = api.start_run(dag_id, {"payload": "this", "request_id": "my-request"})
     run = api.wait_for_run(started, RUN_SECONDS)
     assert {task.task_id: task.state for task in api.tasks(run)} == {
