@@ -85,9 +85,14 @@ class NatsServer:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Have the server do nothing from now on; ``kill`` still ends it."""
+        """Have the server do nothing from now on, until ``go_on``; ``kill`` still ends it."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have it do what came meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self, config: str) -> None:
         """Crash and start again with another configuration."""

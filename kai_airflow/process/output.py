@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING
 from kai_airflow.messaging.codec import Message, MessageType, Payload, encode
 from kai_airflow.messaging.connection import API_ANSWER
 from kai_airflow.messaging.errors import translated
+from kai_airflow.messaging.publisher import publisher
 from kai_airflow.process.errors import ProcessError
 
 if TYPE_CHECKING:
     from kai_airflow.messaging.connection import Connection
+    from kai_airflow.messaging.publisher import Publisher, Publishing
+    from kai_airflow.process.settings import Settings
 
 CHANNEL = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 
 
 @dataclass(frozen=True)
 class Output:
-    """The output of a process. ``limit``: bytes of a message, see :func:`largest`."""
+    """The output of a process, made by :func:`output`. ``limit``: bytes of a message."""
 
-    connection: Connection
+    publisher: Publisher
     process: str
     subject: str
     limit: int
@@ -39,10 +42,18 @@ class Output:
             raise ProcessError(f"no channel can be called {channel!r}: no spaces, *, > or empty parts between dots.")
         return f"{self.subject}.{channel}"
 
+    async def begin(self, subject: str, data: bytes) -> Publishing:
+        """Send a message off; its :meth:`Publishing.stored` waits. Raises NatsUnavailableError."""
+        return await self.publisher.begin(subject, data)
+
     async def publish(self, subject: str, data: bytes, timeout: float = API_ANSWER) -> None:
         """Publish, and wait so many seconds at most until the stream has it. Raises MessagingError."""
-        with translated(f"publish on {subject}"):
-            await self.connection.js.publish(subject, data, timeout)
+        await (await self.begin(subject, data)).stored(timeout)
+
+
+async def output(told: Settings, connection: Connection) -> Output:
+    """That of the process that these settings are for. Raises MessagingError."""
+    return Output(await publisher(connection), told.process, told.output, await largest(connection, told.stream))
 
 
 async def largest(connection: Connection, stream: str) -> int:

@@ -68,7 +68,8 @@ class Input:
         self._subject = subject
         self._connection = connection
         self._waiting = waiting
-        self._seen = 0  # the sequence of the last message that came
+        self._behind = 0  # the sequence behind which it hears, until a message came
+        self._last: Msg | None = None
         self._log = logging.getLogger(told.process)
 
     @asynccontextmanager
@@ -97,7 +98,8 @@ class Input:
         with translated(f"subscribe to {self._subject} again"):
             last = (await self._connection.js.stream_info(self._stream)).state.last_seq
             await self._remove()
-            await self._make(opt_start_seq=min(self._seen, last) + 1)  # a stream that was made anew counts from 1
+            seen = self._last.metadata.sequence.stream if self._last else self._behind
+            await self._make(opt_start_seq=min(seen, last) + 1)  # a stream that was made anew counts from 1
 
     async def _make(self, opt_start_seq: int | None) -> None:
         policy = DeliverPolicy.NEW if opt_start_seq is None else DeliverPolicy.BY_START_SEQUENCE
@@ -114,7 +116,7 @@ class Input:
         )
         info = await self._connection.js.add_consumer(self._stream, config)
         if opt_start_seq is None and info.delivered:
-            self._seen = info.delivered.stream_seq  # NEW: all before this is somebody else's
+            self._behind = info.delivered.stream_seq  # NEW: all before this is somebody else's
 
     async def _remove(self) -> None:
         with suppress(NotFoundError):
@@ -122,7 +124,7 @@ class Input:
 
     async def _receive(self, delivery: Msg) -> None:
         await delivery.ack()
-        self._seen = max(self._seen, delivery.metadata.sequence.stream)
+        self._last = delivery
         try:
             message = decode(delivery.data)
         except BadMessageError as error:

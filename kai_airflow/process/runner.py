@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from kai_airflow.process.errors import ProcessError
 from kai_airflow.process.loop import Loop
-from kai_airflow.process.output import largest
+from kai_airflow.process.output import output
 from kai_airflow.process.program import Program, called
-from kai_airflow.process.request import Outbox, Request
+from kai_airflow.process.request import Request
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,8 +54,7 @@ class Process(Program):
             )
 
     async def _work(self, told: Settings, connection: Connection, stop: asyncio.Event) -> None:
-        outbox = Outbox(connection, told.process, told.output, await largest(connection, told.stream))
-        await Loop(told, connection, outbox, self._handle, stop).run()
+        await Loop(told, connection, await output(told, connection), self._handle, stop).run()
 
     async def _handle(self, request: Request) -> None:
         handler = self._handlers.get(request.sender) or self._handlers.get(THE_REST)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from kai_airflow.messaging.connection import API_ANSWER
 from kai_airflow.messaging.errors import NatsUnavailableError
 from kai_airflow.process.errors import NoReplyError, ProcessError
-from kai_airflow.process.output import Output, largest
+from kai_airflow.process.output import output
 from kai_airflow.process.program import Program
 from kai_airflow.process.replies import Waiting, listening
 from kai_airflow.process.request import packed
@@ -19,6 +19,7 @@ from kai_airflow.process.request import packed
 if TYPE_CHECKING:
     from kai_airflow.messaging.codec import Json, Payload
     from kai_airflow.messaging.connection import Connection
+    from kai_airflow.process.output import Output
     from kai_airflow.process.request import Reply
     from kai_airflow.process.settings import Settings
 
@@ -104,10 +105,11 @@ class Trigger(Program):
             except NatsUnavailableError:
                 if not reply.done():  # otherwise only the word that it is stored was lost
                     raise
-            await asyncio.wait((reply,), timeout=until - loop.time())
-            if not reply.done():
-                raise NoReplyError(request_id, timeout)
-            return reply.result()
+            try:
+                async with asyncio.timeout_at(until):
+                    return await reply
+            except TimeoutError:
+                raise NoReplyError(request_id, timeout) from None
 
     async def _publish(self, payload: Json | Payload, request_id: str, channel: str, timeout: float) -> None:
         if self._output is None:
@@ -128,7 +130,7 @@ class Trigger(Program):
         assert self._runner is not None  # noqa: S101  # _check has seen it
         self._replied_to = bool(told.inputs)
         async with listening(told, connection, self._waiting):
-            self._output = Output(connection, told.process, told.output, await largest(connection, told.stream))
+            self._output = await output(told, connection)
             await self._until_over(asyncio.ensure_future(self._runner(stop)), connection.closed, stop)
 
     async def _until_over(self, running: asyncio.Future[None], closed: asyncio.Event, stop: asyncio.Event) -> None:

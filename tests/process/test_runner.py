@@ -18,14 +18,15 @@ from kai_airflow.messaging.codec import Json, Message, MessageType, Payload, dec
 from kai_airflow.messaging.connection import connect
 from kai_airflow.messaging.streams import ensure_object_store
 from kai_airflow.plan import names
-from kai_airflow.process import Process, ProcessError, settings
+from kai_airflow.process import Process, ProcessError, Request, settings
 from kai_airflow.process.loop import Loop
-from kai_airflow.process.request import Outbox
+from kai_airflow.process.output import output
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
+    from kai_airflow.messaging.connection import Connection
     from tests.conftest import LiveWorkflow, NatsServer, Program
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -190,15 +191,102 @@ async def test_what_is_awaited_is_published_after_what_was_asked_for_before(work
     assert await values(outputs, 5) == [0, 1, 2, 3, 4]
 
 
+async def test_more_outputs_than_nats_is_given_at_once_are_stored_in_order(workflow: LiveWorkflow) -> None:
+    outputs = await workflow.listen("worker")
+    await start(workflow)
+    await workflow.send("trigger", {"do": "each", "count": 10_000})
+    assert await values(outputs, 10_000) == list(range(10_000))
+
+
 async def test_an_output_that_nats_refused_is_an_error_though_the_handler_went_on(workflow: LiveWorkflow) -> None:
-    """A stream without room: the handler swallows what it is told, and the request doesn't count as done well."""
+    """The handler swallows what it is told, and the request doesn't count as done well; the one behind it does."""
+    outputs = await workflow.listen("worker")
     config = (await workflow.connection.js.stream_info(workflow.stream)).config
     worker = await start(workflow)
-    await workflow.send("trigger", {"do": "swallow"})
+    await workflow.send("trigger", {"do": "swallow", "size": 2000}, "refused")
+    await workflow.send("trigger", {"do": "text", "size": 10}, "taken")
+    await worker.said("busy")
+    await workflow.connection.js.update_stream(config, max_msg_size=1000)
+    worker.signal(signal.SIGUSR1)
+    answers = {answer.request_id: answer for answer in [await heard(outputs) for _ in range(3)] if answer.error}
+    assert "cannot publish on shop_v1_0_0_train.worker: message size exceeds" in answers.pop("refused").error
+    assert answers == {}
+    (line,) = [one for one in worker.logged() if one["level"] == "ERROR"]
+    assert line["request_id"] == "refused"
+
+
+async def test_an_error_that_nats_refuses_too_ends_it_with_1(workflow: LiveWorkflow) -> None:
+    """A stream without room."""
+    config = (await workflow.connection.js.stream_info(workflow.stream)).config
+    worker = await start(workflow)
+    await workflow.send("trigger", {"do": "swallow", "size": 1})
     await worker.said("busy")
     await workflow.connection.js.update_stream(config, max_msgs=1)
     worker.signal(signal.SIGUSR1)
-    await worker.said("cannot publish on shop_v1_0_0_train.worker: maximum messages exceeded")
+    assert await worker.ended() == 1
+    assert "cannot publish on shop_v1_0_0_train.worker: maximum messages exceeded" in worker.logged()[-1]["msg"]
+
+
+async def ahead(workflow: LiveWorkflow, nats_server: NatsServer, *values: Json) -> Program:
+    """A worker that has handled requests 1, 2, ... after one that waited, while nats-server does nothing."""
+    worker = await start(workflow)
+    await workflow.send("trigger", {"do": "wait"}, "0")
+    for number, value in enumerate(values, 1):
+        await workflow.send("trigger", value, str(number))
+    await worker.said("busy")
+    while await pending(workflow) != (0, 1 + len(values)):
+        pass  # each look is a round trip
+    nats_server.pause()
+    worker.signal(signal.SIGUSR1)
+    return worker
+
+
+async def test_the_next_request_is_handled_while_nats_stores_what_the_last_one_sent(
+    workflow: LiveWorkflow, nats_server: NatsServer
+) -> None:
+    outputs = await workflow.listen("worker")
+    worker = await ahead(workflow, nats_server, "a", "b")
+    await worker.said('"msg": "handled", "request_id": "2"')
+    nats_server.go_on()
+    assert [(await heard(outputs)).request_id for _ in range(3)] == ["0", "1", "2"]
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == 0
+    assert await pending(workflow) == (0, 0)
+
+
+async def test_what_nats_has_not_stored_is_not_acked(workflow: LiveWorkflow, nats_server: NatsServer) -> None:
+    worker = await ahead(workflow, nats_server, "a", "b")
+    await worker.said('"msg": "handled", "request_id": "2"')
+    await worker.kill()
+    nats_server.go_on()
+    assert await pending(workflow) == (0, 3)
+
+
+async def test_told_to_stop_it_acks_what_it_handled_ahead(workflow: LiveWorkflow, nats_server: NatsServer) -> None:
+    outputs = await workflow.listen("worker")
+    worker = await ahead(workflow, nats_server, "a", "b")
+    await worker.said('"msg": "handled", "request_id": "2"')
+    worker.signal(signal.SIGTERM)
+    nats_server.go_on()
+    assert await worker.ended() == 0
+    assert [(await heard(outputs)).request_id for _ in range(3)] == ["0", "1", "2"]
+    assert await pending(workflow) == (0, 0)
+
+
+async def test_behind_an_error_nothing_is_handled_until_it_is_told(
+    workflow: LiveWorkflow, nats_server: NatsServer
+) -> None:
+    outputs = await workflow.listen("worker")
+    worker = await ahead(workflow, nats_server, {"do": "fail"}, "b")
+    await worker.said("the handler failed")
+    assert not [line for line in worker.logged() if line.get("request_id") == "2"]
+    nats_server.go_on()
+    answers = [await heard(outputs) for _ in range(3)]
+    assert [(answer.request_id, answer.error) for answer in answers] == [
+        ("0", ""),
+        ("1", "ValueError: as told"),
+        ("2", ""),
+    ]
 
 
 async def test_a_plain_function_can_be_a_handler(workflow: LiveWorkflow) -> None:
@@ -323,19 +411,22 @@ async def test_replicas_that_start_together_all_get_messages(live: LiveWorkflow)
     """Each would make the consumer deliver to itself alone, were the delivery subject not always the same."""
     await live.prepare(["trigger", "worker"])
     told = settings.read({"KAI_APP_CONFIG_PATH": str(live.written(live.app("worker", ["trigger"])))})
+    stop, got = asyncio.Event(), [asyncio.Event() for _ in range(3)]
+
+    async def replica(own: Connection, gets: asyncio.Event) -> None:
+        async def handle(_: Request) -> None:
+            gets.set()
+
+        await Loop(told, own, await output(told, own), handle, stop).run()
 
     async with AsyncExitStack() as stack:
-        connections = [await stack.enter_async_context(connect(live.url, name="replica")) for _ in range(3)]
-        replicas = [
-            Loop(told, own, Outbox(own, "worker", told.output, 1000), Process()._handle, asyncio.Event())
-            for own in connections
-        ]
-        await asyncio.gather(*(replica._subscribe(told.inputs[0]) for replica in replicas))
-        for number in range(100):
-            await live.send("trigger", number)
+        connections = [await stack.enter_async_context(connect(live.url, name="replica")) for _ in got]
+        running = [asyncio.create_task(replica(*one)) for one in zip(connections, got, strict=True)]
         async with asyncio.timeout(DEADLINE):
-            for replica in replicas:
-                assert await replica.inbox.get()
+            while not all(one.is_set() for one in got):
+                await live.send("trigger", "again")
+        stop.set()
+        await asyncio.gather(*running)
 
 
 async def test_it_goes_on_after_a_crash_of_nats_server(workflow: LiveWorkflow, nats_server: NatsServer) -> None:

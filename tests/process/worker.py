@@ -25,13 +25,16 @@ async def obey(request: Request) -> None:  # noqa: C901  # one branch for each t
         case {"do": "wait"}:
             await told_to_go_on()
             await request.send("waited")
-        case {"do": "swallow"}:
+        case {"do": "swallow", "size": size}:
             await told_to_go_on()
             with suppress(Exception):
-                await request.send("refused")
+                await request.send("x" * size)
         case {"do": "channels", "names": names}:
             for name in names:
                 await request.send(name, channel=name)
+        case {"do": "each", "count": count}:
+            for number in range(count):
+                await request.send(number)
         case {"do": "many", "count": count}:
             for number in range(count):
                 request.send(number)  # not awaited, and published all the same
@@ -59,6 +62,7 @@ async def obey(request: Request) -> None:  # noqa: C901  # one branch for each t
             await asyncio.wait_for(asyncio.Event().wait(), 0.01)
         case payload:
             await request.send({"got": payload, "error": request.error})
+            process.log.info("handled")
 
 
 async def told_to_go_on() -> None:
