@@ -85,9 +85,10 @@ class NatsServer:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Have the server do nothing from now on, until ``go_on``; ``kill`` still ends it."""
+        """Have the server do nothing from now on, until ``go_on``."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # its threads run on for a moment
 
     def go_on(self) -> None:
         """Have it do what came meanwhile."""
@@ -107,6 +108,7 @@ class NatsServer:
         if self._process is None or self._reader is None:
             return
         self._process.send_signal(how)
+        self.go_on()  # where it was paused, it doesn't end otherwise
         try:
             self._process.wait(DEADLINE)
         except subprocess.TimeoutExpired:

@@ -1,1 +1,1 @@
-"""What works beside Airflow. So far the sweep: it ends pods that nobody waits for any more."""
+"""What works beside Airflow: messages become runs, long-lived processes are kept, pods that nobody waits for end."""
