@@ -28,6 +28,7 @@ from kai_airflow.local.home import write_private
 from kai_airflow.local.supervisor import Part, Supervisor
 from kai_airflow.local.waiting import until
 from kai_airflow.messaging.connection import connect
+from kai_airflow.messaging.consumers import IN_HAND, ensure_inputs
 from kai_airflow.messaging.feed import ACK_WAIT_SECONDS
 from kai_airflow.messaging.streams import ensure_buckets, ensure_live_stream
 from kai_airflow.plan import compile_product, names
@@ -172,11 +173,11 @@ async def prepare(connection: Connection, workflow: Workflow) -> None:
     for process in workflow.processes:
         buckets = process.buckets
         await ensure_buckets(connection.js, (buckets.shared, buckets.version, buckets.workflow, buckets.process))
-    await make_consumers(connection, workflow.live_stream, workflow)
+        await ensure_inputs(connection, workflow.live_stream, process)
 
 
 async def make_consumers(connection: Connection, stream: names.Stream, workflow: Workflow) -> None:
-    """Those of the tasks and exits, as the bridge makes them."""
+    """Those of the tasks and exits by hand, as the bridge makes its own."""
     for process in workflow.processes:
         for feed in process.feeds if process.type != "trigger" else ():
             subject = names.input_subject(stream, feed.text)
@@ -188,6 +189,7 @@ async def make_consumers(connection: Connection, stream: names.Stream, workflow:
                 deliver_policy=DeliverPolicy.NEW,
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=ACK_WAIT_SECONDS,
+                max_ack_pending=IN_HAND,
                 filter_subject=subject,
             )
             await connection.js.add_consumer(stream, config)

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,6 +44,18 @@ if TYPE_CHECKING:
 
 LISTENING = re.compile(r"Listening for client connections on 127\.0\.0\.1:(\d+)")
 DEADLINE = 20.0  # seconds for anything that takes far less when all is well
+
+
+def wait_until_stopped(process: int) -> None:
+    """After SIGSTOP the threads of a process run on for a moment; nothing but their states tells when it is over."""
+    deadline = time.monotonic() + DEADLINE
+    while any(state(thread) not in "Tt" for thread in Path(f"/proc/{process}/task").iterdir()):
+        assert time.monotonic() < deadline
+
+
+def state(thread: Path) -> str:
+    """Its letter in ps."""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class NatsServer:
@@ -88,7 +101,7 @@ class NatsServer:
         """Have the server do nothing from now on, until ``go_on``."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # its threads run on for a moment
+        wait_until_stopped(self._process.pid)
 
     def go_on(self) -> None:
         """Have it do what came meanwhile."""
@@ -100,6 +113,12 @@ class NatsServer:
         self.kill()
         self._configure(config)
         self.start()
+
+    def reload(self, config: str) -> None:
+        """Have it take another configuration while it runs; whom it no longer knows it throws out."""
+        assert self._process is not None
+        self._configure(config)
+        self._process.send_signal(signal.SIGHUP)
 
     def _configure(self, config: str) -> None:
         (self.folder / "nats.conf").write_text(config)
@@ -191,6 +210,11 @@ class Program:
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
+
+    def pause(self) -> None:
+        """Have it do nothing from now on, until SIGCONT."""
+        self.signal(signal.SIGSTOP)
+        wait_until_stopped(self._process.pid)
 
     async def ended(self) -> int:
         """Its exit code, awaited."""

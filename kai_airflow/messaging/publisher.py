@@ -6,7 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import nats.errors
 from nats.js.api import Header
@@ -16,17 +16,12 @@ from kai_airflow.messaging.connection import API_ANSWER
 from kai_airflow.messaging.errors import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Iterator
 
     from nats.aio.msg import Msg
 
     from kai_airflow.messaging.connection import Connection
 
-T = TypeVar("T")
-
-# Messages that may be on their way. A stream refuses what comes while 10,000 wait to be stored (nats-server's
-# max_buffered_msgs), from all its publishers.
-ON_THEIR_WAY = 256
 NOBODY = "503"  # the server's status where no stream takes in a subject
 
 
@@ -44,7 +39,11 @@ class Publishing:
         :raises NatsUnavailableError: no answer, and nobody can tell whether one has
         """
         with translated(f"publish on {self.subject}"):
-            _check(await _in_time(self.answer, seconds))
+            if not await _done(self.answer, seconds):
+                self.answer.cancel()  # it is forgotten
+            if self.answer.cancelled():
+                raise nats.errors.TimeoutError
+            _check(self.answer.result())
 
 
 @dataclass
@@ -58,25 +57,23 @@ class Publisher:
     inbox: str
     _numbers: Iterator[int] = field(default_factory=count)
     _waiting: dict[str, asyncio.Future[Msg]] = field(default_factory=dict)
-    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ON_THEIR_WAY))
 
-    async def begin(self, subject: str, data: bytes) -> Publishing:
-        """Send a message off, once few enough are on their way.
+    async def begin(self, subject: str, data: bytes, seconds: float = API_ANSWER) -> Publishing:
+        """Send a message off; while the connection is broken, that has so many seconds to be mended.
 
-        :raises NatsUnavailableError: the connection is closed, or nothing that is on its way was answered in time
+        :raises NatsUnavailableError: it isn't
         """
         with translated(f"publish on {subject}"):
-            await _in_time(self._room.acquire(), API_ANSWER)
-        number = str(next(self._numbers))
-        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        answer.add_done_callback(lambda _: self._over(number))
-        try:
-            with translated(f"publish on {subject}"):
+            await self._connected(seconds)
+            answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+            number = str(next(self._numbers))
+            self._waiting[number] = answer
+            answer.add_done_callback(lambda _: self._waiting.pop(number))
+            try:
                 await self.connection.nc.publish(subject, data, reply=f"{self.inbox}.{number}")
-        except BaseException:
-            answer.cancel()
-            raise
+            except BaseException:
+                answer.cancel()
+                raise
         return Publishing(subject, answer)
 
     async def hear(self, answer: Msg) -> None:
@@ -85,9 +82,14 @@ class Publisher:
         if waiting and not waiting.done():
             waiting.set_result(answer)
 
-    def _over(self, number: str) -> None:
-        del self._waiting[number]
-        self._room.release()
+    async def _connected(self, seconds: float) -> None:
+        """The client would hold what is published meanwhile, up to 2 MB of it."""
+        nc, mended = self.connection.nc, self.connection.breaks.mended
+        if not (nc.is_connected or nc.is_closed):
+            waiting = asyncio.create_task(mended.wait())
+            if not await _done(waiting, seconds):
+                waiting.cancel()
+                raise nats.errors.TimeoutError
 
 
 async def publisher(connection: Connection) -> Publisher:
@@ -98,12 +100,12 @@ async def publisher(connection: Connection) -> Publisher:
     return made
 
 
-async def _in_time(what: Awaitable[T], seconds: float) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            return await what
-    except TimeoutError as error:
-        raise nats.errors.TimeoutError from error
+async def _done(what: asyncio.Future[Any], seconds: float) -> bool:
+    """Wait in halves: where the event loop was blocked for the first, what has come meanwhile is read in the second."""
+    for _ in range(2):
+        if not what.done():
+            await asyncio.wait((what,), timeout=seconds / 2)
+    return what.done()
 
 
 def _check(answer: Msg) -> None:

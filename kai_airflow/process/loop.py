@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from kai_airflow.errors import KaiAirflowError
 from kai_airflow.messaging.codec import Payload, decode
+from kai_airflow.messaging.connection import Cancels
 from kai_airflow.messaging.errors import BadMessageError, JetStreamError, NatsUnavailableError, translated
 from kai_airflow.messaging.feed import ACK_WAIT_SECONDS
 from kai_airflow.plan import names
@@ -20,7 +21,7 @@ from kai_airflow.process.outbox import Outbox
 from kai_airflow.process.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from kai_airflow.process.settings import Settings
 
 MAX_ERROR = 10_000  # characters of an ERROR message's text
-AHEAD = 64  # requests whose outputs NATS may still be storing while the next one is handled
+AHEAD = 8  # requests whose outputs NATS may be storing while the next one is handled
+SLOW = 0.005  # seconds; a round trip to NATS takes less
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,12 @@ class Loop:
     output: Output
     handle: Callable[[Request], Awaitable[None]]
     stop: asyncio.Event
+    _inbox: asyncio.Queue[Msg | None] = field(default_factory=asyncio.Queue)  # None: look up, something else happened
+    _handled: asyncio.Queue[Handled] = field(default_factory=lambda: asyncio.Queue(AHEAD))
+    _failure: Exception | None = None
 
     def __post_init__(self) -> None:
         self.log = logging.getLogger(self.told.process)
-        self._turn = asyncio.Lock()  # of all inputs' deliveries one is handled at a time
-        self._handled: asyncio.Queue[Handled] = asyncio.Queue(AHEAD)
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
         """Run until told to stop; the request in hand is finished, those that waited go back to their consumers.
@@ -68,35 +70,42 @@ class Loop:
         :raises NatsUnavailableError: the connection is closed for good, or an output could not be published
         :raises JetStreamError: a subscription or an ERROR message is refused
         """
-        acking = asyncio.create_task(self._ack_all())
+        beside = [asyncio.create_task(self._wake(event)) for event in (self.stop, self.connection.closed)]
+        beside.append(asyncio.create_task(self._ack_all()))
         try:
             subscriptions = [await self._subscribe(subject) for subject in self.told.inputs]
-            await self._end()
+            await self._work()
             await self._leave(subscriptions)
         finally:
-            acking.cancel()
-        if self._failed.done():
-            self._failed.result()
+            for task in beside:
+                task.cancel()
 
-    async def _end(self) -> None:
-        """Wait for what ends it."""
-        waiting = [asyncio.create_task(event.wait()) for event in (self.stop, self.connection.closed)]
-        ends: list[asyncio.Future[Any]] = [*waiting, self._failed]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for one in waiting:
-            one.cancel()
-        if self._failed.done():
-            self._failed.result()
-        if not self.stop.is_set():
-            raise NatsUnavailableError("NATS: the connection is closed for good. Remedy: see nats-server's log.")
+    async def _wake(self, event: asyncio.Event) -> None:
+        await event.wait()
+        self._inbox.put_nowait(None)
+
+    async def _work(self) -> None:
+        while not self.stop.is_set():
+            self._check()
+            delivery = await self._inbox.get()
+            if delivery is not None:
+                await self._receive(delivery)
 
     async def _leave(self, subscriptions: list[JetStreamContext.PushSubscription]) -> None:
-        """What the client still holds goes through :meth:`_take`; where NATS is out of reach, what is in hand alone."""
-        if self.connection.nc.is_connected:
-            with translated("leave the inputs"):
-                await asyncio.gather(*(subscription.drain() for subscription in subscriptions))  # type: ignore[no-untyped-call]
-        async with self._turn:
-            await self._handled.join()
+        with translated("leave the inputs"):
+            for subscription in subscriptions:
+                await subscription.unsubscribe()
+            while not self._inbox.empty():
+                if delivery := self._inbox.get_nowait():
+                    await delivery.nak()  # it would wait for 22 hours otherwise
+        await self._handled.join()
+        self._check()
+
+    def _check(self) -> None:
+        if self._failure:
+            raise self._failure
+        if self.connection.closed.is_set():
+            raise NatsUnavailableError("NATS: the connection is closed for good. Remedy: see nats-server's log.")
 
     async def _subscribe(self, subject: names.Subject) -> JetStreamContext.PushSubscription:
         consumer = names.consumer(subject, self.told.process)
@@ -107,32 +116,19 @@ class Loop:
         )
         with translated(f"subscribe to {subject} in stream {self.told.stream}"):
             subscription = await self.connection.js.subscribe(
-                subject,
-                consumer,
-                self._take,
-                stream=self.told.stream,
-                config=config,
-                manual_ack=True,
-                pending_msgs_limit=0,  # none: what the client would drop comes again in 22 hours
-                pending_bytes_limit=0,
+                subject, consumer, self._inbox.put, stream=self.told.stream, config=config, manual_ack=True
             )
         self.log.info("listening to %s as %s", subject, consumer)
         return subscription
 
-    async def _take(self, delivery: Msg) -> None:
-        async with self._turn:
-            with self._failing():
-                if self.stop.is_set():
-                    with translated("give a message back"):
-                        await delivery.nak()  # it would wait for 22 hours otherwise
-                elif not self._failed.done():
-                    await self._receive(delivery)
-
     async def _receive(self, delivery: Msg) -> None:
+        began = time.monotonic()
         handled = await self._handle(delivery)
         await self._handled.put(handled)
-        if handled.error is not None:
-            await self._handled.join()  # its ERROR message comes before the next one's outputs
+        # An ERROR message comes before the next request's outputs. And to go ahead of NATS gains nothing behind a slow
+        # handler, but keeps the event loop from what it has to do besides.
+        if handled.error is not None or time.monotonic() - began > SLOW:
+            await self._handled.join()
 
     async def _handle(self, delivery: Msg) -> Handled:
         outbox = Outbox(self.output)
@@ -150,6 +146,7 @@ class Loop:
 
     async def _error(self, request: Request) -> str | None:
         """Let the handler handle a request; what goes wrong. Where NATS is lost nobody can tell: the process ends."""
+        cancels = Cancels()
         try:
             try:
                 await self.handle(request)
@@ -160,7 +157,9 @@ class Loop:
         except KaiAirflowError as error:
             self.log.error("%s", error)
             return str(error)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError):
+                cancels.heed()  # ours; otherwise that of something that the handler awaits
             self.log.exception("the handler failed")
             return f"{type(error).__name__}: {error}"
         return None
@@ -168,10 +167,14 @@ class Loop:
     async def _ack_all(self) -> None:
         while True:
             handled = await self._handled.get()
-            with self._failing():
-                if not self._failed.done():
+            try:
+                if not self._failure:
                     await self._ack(handled)
-            self._handled.task_done()
+            except Exception as error:  # noqa: BLE001  # raised where requests are handled
+                self._failure = error
+                self._inbox.put_nowait(None)
+            finally:
+                self._handled.task_done()
 
     async def _ack(self, handled: Handled) -> None:
         """Ack once all is stored. Then an ERROR message where something went wrong: in this order, as the SDKs do."""
@@ -189,12 +192,3 @@ class Loop:
     async def _complain(self, request_id: str, error: str) -> None:
         readable = error[:MAX_ERROR].encode(errors="replace").decode()
         await self.output.publish(self.output.subject, self.output.encoded(request_id, Payload(), readable))
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """What is raised in here ends all."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  # run raises it
-            if not self._failed.done():
-                self._failed.set_exception(error)

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from kai_airflow.messaging.errors import JetStreamError
+from kai_airflow.messaging.errors import JetStreamError, NatsUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from kai_airflow.messaging.codec import Payload
     from kai_airflow.messaging.publisher import Publishing
     from kai_airflow.process.output import Output
+
+# Outputs of a request that may be on their way. A stream refuses what comes while 10,000 wait to be stored, from all
+# who publish there (nats-server's max_buffered_msgs).
+ON_THEIR_WAY = 256
 
 
 class Outbox:
@@ -30,7 +34,9 @@ class Outbox:
         self._thread = threading.get_ident()
         self._turn = asyncio.Lock()
         self._asked: deque[tuple[str, bytes]] = deque()  # subject and message, not handed over
-        self._sent: list[Publishing] = []
+        self._sent: deque[Publishing] = deque()
+        self._refused: JetStreamError | None = None
+        self._failure: NatsUnavailableError | None = None
         self._begun: asyncio.Task[None] | None = None
 
     def put(self, request_id: str, channel: str, payload: Payload, error: str | None = None) -> Awaitable[None]:
@@ -45,30 +51,39 @@ class Outbox:
         return _Sending(self)
 
     async def hand_over(self) -> None:
-        """Give the NATS client all that was asked for. What it doesn't take stays asked for.
+        """Give the NATS client all that was asked for.
 
-        :raises NatsUnavailableError: the connection is closed
+        :raises NatsUnavailableError: it takes nothing, or has no answer to what it took
         """
         async with self._turn:
-            while self._asked:
-                subject, data = self._asked[0]
-                self._sent.append(await self._output.begin(subject, data))
-                self._asked.popleft()
+            try:
+                while self._asked:
+                    self._sent.append(await self._output.begin(*self._asked.popleft()))
+                    await self._confirm(ON_THEIR_WAY)
+            except NatsUnavailableError as error:
+                self._failure = error
+                raise
 
     async def stored(self) -> None:
         """Wait until NATS has stored all that was handed over.
 
-        :raises JetStreamError: it refuses something
-        :raises NatsUnavailableError: it doesn't answer, and nobody can tell whether it has
+        :raises JetStreamError: it refused something
+        :raises NatsUnavailableError: nobody can tell, whether or not the handler was told
         """
-        refused: list[JetStreamError] = []
-        for publishing in self._sent:
+        async with self._turn:
+            if not self._failure:
+                await self._confirm(0)
+        if problem := self._failure or self._refused:
+            raise problem
+
+    async def _confirm(self, rest: int) -> None:
+        """Wait until no more than so many are on their way."""
+        while len(self._sent) > rest:
             try:
-                await publishing.stored()
+                await self._sent[0].stored()
             except JetStreamError as error:
-                refused.append(error)
-        if refused:
-            raise refused[0]
+                self._refused = self._refused or error
+            self._sent.popleft()
 
     async def _put(self, subject: str, data: bytes) -> None:
         self._asked.append((subject, data))
@@ -101,4 +116,4 @@ class _Done:
 
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
-        task.exception()  # what it couldn't hand over stays asked for, and fails again where it is told
+        task.exception()  # stored() tells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,9 @@ class Output:
 
     async def publish(self, subject: str, data: bytes, timeout: float = API_ANSWER) -> None:
         """Publish, and wait so many seconds at most until the stream has it. Raises MessagingError."""
-        await (await self.begin(subject, data)).stored(timeout)
+        until = time.monotonic() + timeout
+        publishing = await self.publisher.begin(subject, data, timeout)
+        await publishing.stored(until - time.monotonic())
 
 
 async def output(told: Settings, connection: Connection) -> Output:

@@ -93,7 +93,7 @@ class Recorder:
     consumers on which nobody listens."""
 
     prepared: list[str] = field(default_factory=list)
-    ended: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
@@ -104,9 +104,9 @@ class Recorder:
         assert process.live
         self.prepared.append(process.live.deployment)
 
-    async def gone(self, labels: Mapping[str, str], process: str, living: int) -> None:
+    async def gone(self, labels: Mapping[str, str], process: str) -> None:
         assert labels["process"] == process
-        self.ended.append((process, living))
+        self.ended.append(process)
 
     async def idle(self, stream: Stream) -> bool:
         return stream not in self.busy

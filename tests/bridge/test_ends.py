@@ -52,11 +52,6 @@ def test_a_pod_is_told_to_end_once_and_has_its_grace_for_it() -> None:
     assert ends.patience(told) == 10 + ends.LOST
 
 
-def test_living_are_those_that_run_of_that_process() -> None:
-    other = {**pod(RUNS), "metadata": {"labels": LABELS._replace(version="v2.0.0")._asdict()}}
-    assert ends.living([pod(RUNS), pod(RUNS, 3, DEAD), pod(DEAD), pod(None), other], LABELS) == 2
-
-
 def test_an_end_may_have_been_missed_where_nothing_runs_or_what_runs_is_younger_than_the_last_look() -> None:
     assert ends.may_have_ended([], LABELS, None)
     assert ends.may_have_ended([pod(DEAD)], LABELS, None)

@@ -167,7 +167,7 @@ async def test_what_a_killed_process_had_in_hand_is_handled_by_the_next_at_once(
     await first.said("busy")
     await first.kill()
     await until(live.connection, bound=False, in_hand=5)
-    await nats.gone(LABELS, "worker", 0)
+    await nats.gone(LABELS, "worker")
     outputs = await live.listen("worker")
     second = await started(live)
     await second.said("busy")
@@ -190,7 +190,7 @@ async def test_who_listens_already_keeps_what_it_has_in_hand(
     second = await started(live)
     await live.send("trigger", {"do": "wait"}, "own")
     await second.said("busy")
-    death = asyncio.create_task(nats.gone(LABELS, "worker", 1))
+    death = asyncio.create_task(nats.gone(LABELS, "worker"))
     await live.send("trigger", "later", "later")
     second.signal(signal.SIGUSR1)
     await death
@@ -222,7 +222,7 @@ async def test_a_death_just_after_nats_was_restarted_waits_for_who_is_about_to_l
     await mended.wait()
     await until(live.connection, bound=False)
     naks = await live.connection.nc.subscribe(f"$JS.ACK.{live.stream}.{HEARD}.>")
-    death = asyncio.create_task(nats.gone(LABELS, "worker", 1))
+    death = asyncio.create_task(nats.gone(LABELS, "worker"))
     with pytest.raises(NatsTimeoutError):
         await naks.next_msg(1)
     again = await live.connection.nc.subscribe(f"_INBOX.{HEARD}", queue=HEARD)
@@ -303,7 +303,7 @@ async def test_another_death_meanwhile_goes_on_for_both(
     await until(live.connection, bound=False)
     await started(live)
     naks = await live.connection.nc.subscribe(f"$JS.ACK.{live.stream}.{HEARD}.*.1.>")
-    await asyncio.gather(nats.gone(LABELS, "worker", 1), nats.gone(LABELS, "worker", 1))
+    await asyncio.gather(nats.gone(LABELS, "worker"), nats.gone(LABELS, "worker"))
     assert (await naks.next_msg(5)).data == b"-NAK"
     assert naks.pending_msgs == 0
 
@@ -329,7 +329,7 @@ async def test_nothing_is_lost_where_one_of_several_is_killed_under_load(
         for _ in range(50):
             await outputs.next_msg(20)
         await victim.kill()
-        over.append(asyncio.create_task(nats.gone(LABELS, "worker", 1)))
+        over.append(asyncio.create_task(nats.gone(LABELS, "worker")))
     await loading
     await asyncio.gather(*over)
     await all_acked(live.connection)
@@ -363,12 +363,12 @@ async def test_only_left_reply_consumers_of_our_triggers_are_removed(
         await make(f"{prefix}-{uuid.uuid4()}", deliver_group="g"),
         await make(f"{prefix}-{uuid.uuid4()}", filter_subject=f"{live.stream}.worker"),
     }
-    await nats.gone(labels_of(LISTENING, "trigger"), "trigger", 0)
+    await nats.gone(labels_of(LISTENING, "trigger"), "trigger")
     assert len(await listed(live.connection, live.stream)) == 2 + 2 + len(others)  # they are young
     away = await make(f"{prefix}-{uuid.uuid4()}")  # its pod is back a moment later
     monkeypatch.setattr(live_nats, "YOUNG", timedelta(0))
     looked = live.connection.nc.stats["in_msgs"]
-    removing = asyncio.create_task(nats.gone(labels_of(LISTENING, "trigger"), "trigger", 0))
+    removing = asyncio.create_task(nats.gone(labels_of(LISTENING, "trigger"), "trigger"))
     while live.connection.nc.stats["in_msgs"] == looked:  # noqa: ASYNC110 - no event tells of an answer
         await asyncio.sleep(0)
     await live.connection.nc.subscribe(f"_INBOX.{away}")
@@ -380,7 +380,7 @@ async def test_only_left_reply_consumers_of_our_triggers_are_removed(
 
 async def test_an_end_in_a_stream_that_is_gone_is_no_trouble(live: LiveWorkflow) -> None:
     nats = LiveNats(live.connection)
-    await nats.gone(LABELS, "worker", 0)
+    await nats.gone(LABELS, "worker")
     assert await nats.idle(live.stream)
 
 

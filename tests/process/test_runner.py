@@ -113,12 +113,12 @@ async def test_a_handler_that_raises_acks_first_and_then_publishes_an_error(work
 async def test_after_an_error_the_next_request_is_handled(workflow: LiveWorkflow) -> None:
     outputs = await workflow.listen("worker")
     await start(workflow)
-    for order in ({"do": "fail"}, {"do": "object"}, {"do": "cancel"}, "fine"):
-        await workflow.send("trigger", order)
-    answers = [await heard(outputs) for _ in range(4)]
-    assert [answer.type.name for answer in answers] == ["ERROR", "ERROR", "ERROR", "OK"]
-    assert "object is not JSON" in answers[1].error
-    assert answers[2].error.startswith("TimeoutError")
+    for order in ("fail", "object", "cancel", "cancelled", "group", "get on"):
+        await workflow.send("trigger", {"do": order})
+    answers = [await heard(outputs) for _ in range(6)]
+    assert [answer.type.name for answer in answers] == [*["ERROR"] * 5, "OK"]
+    errors = ["ValueError", "payload at $: object is not JSON", "TimeoutError", "CancelledError", "ExceptionGroup", ""]
+    assert [answer.error[: len(error)] for answer, error in zip(answers, errors, strict=True)] == errors
 
 
 async def test_a_message_goes_to_the_handler_of_its_sender_or_of_all_the_rest(workflow: LiveWorkflow) -> None:
@@ -227,17 +227,25 @@ async def test_an_error_that_nats_refuses_too_ends_it_with_1(workflow: LiveWorkf
     assert "cannot publish on shop_v1_0_0_train.worker: maximum messages exceeded" in worker.logged()[-1]["msg"]
 
 
+async def given(workflow: LiveWorkflow, count: int) -> None:
+    """Wait until a worker was given so many requests."""
+    async with asyncio.timeout(DEADLINE):
+        while await pending(workflow) != (0, count):
+            pass  # each look is a round trip
+
+
 async def ahead(workflow: LiveWorkflow, nats_server: NatsServer, *values: Json) -> Program:
-    """A worker that has handled requests 1, 2, ... after one that waited, while nats-server does nothing."""
+    """A worker that handled request 0, and was given 1, 2, ... at once, by a nats-server that does nothing since."""
     worker = await start(workflow)
-    await workflow.send("trigger", {"do": "wait"}, "0")
+    await workflow.send("trigger", "first", "0")
+    await worker.said('"msg": "handled", "request_id": "0"')
+    await given(workflow, 0)
+    worker.pause()
     for number, value in enumerate(values, 1):
         await workflow.send("trigger", value, str(number))
-    await worker.said("busy")
-    while await pending(workflow) != (0, 1 + len(values)):
-        pass  # each look is a round trip
+    await given(workflow, len(values))
     nats_server.pause()
-    worker.signal(signal.SIGUSR1)
+    worker.signal(signal.SIGCONT)
     return worker
 
 
@@ -245,18 +253,18 @@ async def test_the_next_request_is_handled_while_nats_stores_what_the_last_one_s
     workflow: LiveWorkflow, nats_server: NatsServer
 ) -> None:
     outputs = await workflow.listen("worker")
-    worker = await ahead(workflow, nats_server, "a", "b")
-    await worker.said('"msg": "handled", "request_id": "2"')
+    worker = await ahead(workflow, nats_server, "a", "b", "c")
+    await worker.said('"msg": "handled", "request_id": "3"')
     nats_server.go_on()
-    assert [(await heard(outputs)).request_id for _ in range(3)] == ["0", "1", "2"]
+    assert [(await heard(outputs)).request_id for _ in range(4)] == ["0", "1", "2", "3"]
     worker.signal(signal.SIGTERM)
     assert await worker.ended() == 0
     assert await pending(workflow) == (0, 0)
 
 
 async def test_what_nats_has_not_stored_is_not_acked(workflow: LiveWorkflow, nats_server: NatsServer) -> None:
-    worker = await ahead(workflow, nats_server, "a", "b")
-    await worker.said('"msg": "handled", "request_id": "2"')
+    worker = await ahead(workflow, nats_server, "a", "b", "c")
+    await worker.said('"msg": "handled", "request_id": "3"')
     await worker.kill()
     nats_server.go_on()
     assert await pending(workflow) == (0, 3)
@@ -264,12 +272,12 @@ async def test_what_nats_has_not_stored_is_not_acked(workflow: LiveWorkflow, nat
 
 async def test_told_to_stop_it_acks_what_it_handled_ahead(workflow: LiveWorkflow, nats_server: NatsServer) -> None:
     outputs = await workflow.listen("worker")
-    worker = await ahead(workflow, nats_server, "a", "b")
-    await worker.said('"msg": "handled", "request_id": "2"')
+    worker = await ahead(workflow, nats_server, "a", "b", "c")
+    await worker.said('"msg": "handled", "request_id": "3"')
     worker.signal(signal.SIGTERM)
     nats_server.go_on()
     assert await worker.ended() == 0
-    assert [(await heard(outputs)).request_id for _ in range(3)] == ["0", "1", "2"]
+    assert [(await heard(outputs)).request_id for _ in range(4)] == ["0", "1", "2", "3"]
     assert await pending(workflow) == (0, 0)
 
 
@@ -277,16 +285,12 @@ async def test_behind_an_error_nothing_is_handled_until_it_is_told(
     workflow: LiveWorkflow, nats_server: NatsServer
 ) -> None:
     outputs = await workflow.listen("worker")
-    worker = await ahead(workflow, nats_server, {"do": "fail"}, "b")
+    worker = await ahead(workflow, nats_server, "a", {"do": "fail"}, "c")
     await worker.said("the handler failed")
-    assert not [line for line in worker.logged() if line.get("request_id") == "2"]
+    assert not [line for line in worker.logged() if line.get("request_id") == "3"]
     nats_server.go_on()
-    answers = [await heard(outputs) for _ in range(3)]
-    assert [(answer.request_id, answer.error) for answer in answers] == [
-        ("0", ""),
-        ("1", "ValueError: as told"),
-        ("2", ""),
-    ]
+    answers = [await heard(outputs) for _ in range(4)][1:]
+    assert [(one.request_id, one.error) for one in answers] == [("1", ""), ("2", "ValueError: as told"), ("3", "")]
 
 
 async def test_a_plain_function_can_be_a_handler(workflow: LiveWorkflow) -> None:
@@ -396,6 +400,59 @@ async def test_told_to_stop_while_busy_it_finishes_that_request_and_gives_the_ot
     assert (await heard(outputs)).request_id == "second"
 
 
+async def test_told_to_stop_it_gives_back_what_waits_behind_handlers_that_block(workflow: LiveWorkflow) -> None:
+    worker = await start(workflow)
+    for number in range(40):
+        await workflow.send("trigger", {"do": "block", "seconds": 0.1}, str(number))
+    await worker.said('"msg": "handled", "request_id": "2"')
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == 0
+    given_back, in_hand = await pending(workflow)
+    assert given_back + in_hand == 40 - sum(line["msg"] == "handled" for line in worker.logged()) > 0
+    outputs = await workflow.listen("worker")
+    await start(workflow)
+    assert await values(outputs, given_back + in_hand) == ["begun"] * (given_back + in_hand)
+
+
+async def stopping(workflow: LiveWorkflow) -> Program:
+    """A worker that was told to stop while it has request 0 in hand; 1 and 2 wait in its memory."""
+    worker = await start(workflow)
+    await workflow.send("trigger", {"do": "wait"}, "0")
+    for number in (1, 2):
+        await workflow.send("trigger", number, str(number))
+    await worker.said("busy")
+    await given(workflow, 3)
+    worker.signal(signal.SIGTERM)
+    return worker
+
+
+async def test_a_crash_of_nats_server_while_it_stops_takes_nothing_from_it_or_others(
+    workflow: LiveWorkflow, nats_server: NatsServer
+) -> None:
+    worker = await stopping(workflow)
+    mended = workflow.connection.breaks.mended
+    await asyncio.to_thread(nats_server.kill)
+    await asyncio.to_thread(nats_server.start)
+    async with asyncio.timeout(DEADLINE):
+        await mended.wait()
+    outputs = await workflow.listen("worker")
+    worker.signal(signal.SIGUSR1)
+    assert await worker.ended() == 0
+    await start(workflow)
+    assert [(await heard(outputs)).request_id for _ in range(3)] == ["0", "1", "2"]
+
+
+async def test_a_connection_that_is_closed_for_good_while_it_stops_ends_it_with_1(
+    workflow: LiveWorkflow, nats_server: NatsServer
+) -> None:
+    worker = await stopping(workflow)
+    nats_server.reload("authorization { user: somebody, password: else }")
+    async with asyncio.timeout(DEADLINE):
+        await workflow.connection.closed.wait()  # as the worker's is
+    worker.signal(signal.SIGUSR1)
+    assert await worker.ended() == 1
+
+
 async def test_replicas_share_the_requests(workflow: LiveWorkflow) -> None:
     outputs = await workflow.listen("worker")
     replicas = await asyncio.gather(*(start(workflow) for _ in range(3)))
@@ -439,6 +496,20 @@ async def test_it_goes_on_after_a_crash_of_nats_server(workflow: LiveWorkflow, n
         data = encode(Message("request-1", pack("after"), from_node="trigger"), 1000)
         await fresh.js.publish(f"{workflow.stream}.trigger", data)
         assert await values(outputs, 1) == [{"got": "after", "error": ""}]
+
+
+async def test_large_outputs_wait_while_nats_server_is_away(workflow: LiveWorkflow, nats_server: NatsServer) -> None:
+    """More than the client would hold."""
+    worker = await start(workflow)
+    await workflow.send("trigger", {"do": "large", "count": 30, "size": 200_000})
+    await worker.said("busy")
+    await asyncio.to_thread(nats_server.kill)
+    worker.signal(signal.SIGUSR1)
+    await worker.said("NATS: ")
+    await asyncio.to_thread(nats_server.start)
+    async with connect(nats_server.url, name="test") as fresh:
+        outputs = await fresh.js.subscribe(f"{workflow.stream}.worker", ordered_consumer=True)
+        assert [number for number, _ in await values(outputs, 30)] == list(range(30))
 
 
 async def test_without_nats_it_ends_with_1_and_the_request_is_not_acked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 
 from kai_airflow.process import Process, Request
@@ -58,11 +59,32 @@ async def obey(request: Request) -> None:  # noqa: C901  # one branch for each t
             await request.send(object())
         case {"do": "complain"}:
             await request.send_error("complaint")
+        case {"do": "block", "seconds": seconds}:
+            await request.send("begun")
+            await asyncio.sleep(0)
+            time.sleep(seconds)  # noqa: ASYNC251  # as a careless handler does
+            process.log.info("handled")
+        case {"do": "cancelled"}:
+            task = asyncio.create_task(asyncio.sleep(60))
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
+        case {"do": "group"}:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(told_to_fail())
+        case {"do": "large", "count": count, "size": size}:
+            await told_to_go_on()
+            for number in range(count):
+                await request.send([number, os.urandom(size // 2).hex()])
         case {"do": "cancel"}:
             await asyncio.wait_for(asyncio.Event().wait(), 0.01)
         case payload:
             await request.send({"got": payload, "error": request.error})
             process.log.info("handled")
+
+
+async def told_to_fail() -> None:
+    raise ValueError("as told")
 
 
 async def told_to_go_on() -> None:

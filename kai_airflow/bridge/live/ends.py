@@ -56,11 +56,6 @@ def is_running(pod: Mapping[str, Any]) -> bool:
     return "running" in (_status(pod).get("state") or {})
 
 
-def living(pods: Iterable[Manifest], labels: Labels) -> int:
-    """How many containers of a process run."""
-    return sum(is_running(pod) and Labels.of(pod) == labels for pod in pods)
-
-
 def may_have_ended(pods: Iterable[Manifest], labels: Labels, unseen: datetime | None) -> bool:
     """Whether a container of a process may have ended while nobody looked, which was from ``unseen`` on."""
     own = [pod for pod in pods if Labels.of(pod) == labels and is_running(pod)]

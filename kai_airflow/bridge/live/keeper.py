@@ -176,10 +176,9 @@ class Keeper:
         """Tell of an end, however long NATS is away: what was in hand would wait for hours."""
         while True:
             heed_cancel()
-            count = ends.living((pod for _, pod in self.observed.all(PODS)), labels)
             try:
                 self.require_lease()
-                await self.nats.gone(labels._asdict(), labels.process, count)
+                await self.nats.gone(labels._asdict(), labels.process)
                 return
             except KaiAirflowError as error:
                 log.warning("%s of %s has ended: %s", labels.process, labels.product, error)

@@ -20,14 +20,13 @@ class LiveNats(Protocol):
         :raises KaiAirflowError: it can't be; the Deployment isn't applied then, and it is tried again
         """
 
-    async def gone(self, labels: Mapping[str, str], process: str, living: int) -> None:
+    async def gone(self, labels: Mapping[str, str], process: str) -> None:
         """A container of a process has ended, or its pod is gone, with whatever it had in hand.
 
         Called as soon as it is known, once for each end, also while an earlier call isn't done; and for an end that
         nobody saw since no bridge was there.
 
         :param labels: KAI's own of the process: product, version, workflow, process, type
-        :param living: how many of its containers run now, a replacement among them
         """
 
     async def idle(self, stream: Stream) -> bool:

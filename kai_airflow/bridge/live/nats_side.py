@@ -83,14 +83,13 @@ class LiveNats:
             await ensure_object_store(js, process.object_store)
         await ensure_inputs(self.connection, workflow.live_stream, process)
 
-    async def gone(self, labels: Mapping[str, str], process: str, living: int) -> None:  # noqa: ARG002 - see below
+    async def gone(self, labels: Mapping[str, str], process: str) -> None:
         """A pod of a process, or its container, has ended: give back what it had in hand, remove what it left behind.
 
         Returns when that is done: where others of its pods listen on, or where replies have waited for one, some
         seconds later. Each death is told once; another one meanwhile goes on for both.
 
         :param labels: KAI's own: product, version, workflow
-        :param living: how many run now; only NATS knows who listens, so it tells nothing here
         """
         stream = names.live_stream(labels["product"], labels["version"], labels["workflow"])
         found = await self._listed(stream)
