@@ -14,6 +14,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from kai_airflow.local import ports
+from kai_airflow.messaging.cancelling import heed_cancel
 from kai_airflow.messaging.codec import Message, MessageType, decode, encode, pack, unpack
 from kai_airflow.messaging.connection import connect
 from kai_airflow.plan import names
@@ -97,6 +98,7 @@ async def echoing(workflow: LiveWorkflow) -> AsyncIterator[None]:
 
     async def echo() -> None:
         while True:
+            heed_cancel()  # publishing may have swallowed it
             batch = [await requests.next_msg(DEADLINE)]
             while requests.pending_msgs and len(batch) < 10:
                 batch.append(await requests.next_msg(DEADLINE))
