@@ -204,8 +204,9 @@ class _Trouble:
 class _Client(Client):
     """Says nothing to a server without TLS where the address demands it; the stock client would log in there.
 
-    And hears on where a flush was given up or cancelled: the stock client ends its reading over the late answer, and
-    all that is asked from then on has none, until its pings find that out.
+    It hears on where a flush was given up or cancelled: the stock client ends its reading over the late answer, and
+    all that is asked from then on has none, until its pings find that out. And it is closed also where something
+    waits to be sent on a broken connection: the stock client writes it, which is an AttributeError from Python 3.12 on.
     """
 
     def __init__(self, where: NatsAddress) -> None:
@@ -216,6 +217,11 @@ class _Client(Client):
         if initial_connection and self._demands_tls and not info.get("tls_required"):
             raise _NoTlsError
         await super()._process_info(info, initial_connection=initial_connection)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        if not self.is_connected:
+            self._pending, self._pending_data_size = [], 0
+        await super()._close(status, do_cbs)
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():

@@ -92,14 +92,16 @@ class Loop:
                 await self._receive(delivery)
 
     async def _leave(self, subscriptions: list[JetStreamContext.PushSubscription]) -> None:
+        await self._handled.join()
+        self._check()
+        if not self.connection.nc.is_connected:
+            return  # what waits is given back on our behalf, as after a crash
         with translated("leave the inputs"):
-            for subscription in subscriptions:
-                await subscription.unsubscribe()
+            # Then all that the server has sent is here.
+            await asyncio.gather(*(subscription.drain() for subscription in subscriptions))  # type: ignore[no-untyped-call]
             while not self._inbox.empty():
                 if delivery := self._inbox.get_nowait():
                     await delivery.nak()  # it would wait for 22 hours otherwise
-        await self._handled.join()
-        self._check()
 
     def _check(self) -> None:
         if self._failure:

@@ -234,12 +234,18 @@ async def given(workflow: LiveWorkflow, count: int) -> None:
             pass  # each look is a round trip
 
 
-async def ahead(workflow: LiveWorkflow, nats_server: NatsServer, *values: Json) -> Program:
-    """A worker that handled request 0, and was given 1, 2, ... at once, by a nats-server that does nothing since."""
+async def idle(workflow: LiveWorkflow) -> Program:
+    """A worker that listens, which the server knows for certain: it has handled request 0."""
     worker = await start(workflow)
     await workflow.send("trigger", "first", "0")
     await worker.said('"msg": "handled", "request_id": "0"')
     await given(workflow, 0)
+    return worker
+
+
+async def ahead(workflow: LiveWorkflow, nats_server: NatsServer, *values: Json) -> Program:
+    """A worker that handled request 0, and was given 1, 2, ... at once, by a nats-server that does nothing since."""
+    worker = await idle(workflow)
     worker.pause()
     for number, value in enumerate(values, 1):
         await workflow.send("trigger", value, str(number))
@@ -398,6 +404,20 @@ async def test_told_to_stop_while_busy_it_finishes_that_request_and_gives_the_ot
     assert outputs.pending_msgs == 0
     await start(workflow)
     assert (await heard(outputs)).request_id == "second"
+
+
+async def test_told_to_stop_it_gives_back_what_it_was_sent_and_has_not_read(workflow: LiveWorkflow) -> None:
+    worker = await idle(workflow)
+    worker.pause()
+    for number in (1, 2, 3):
+        await workflow.send("trigger", number, str(number))
+    await given(workflow, 3)
+    outputs = await workflow.listen("worker")
+    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGCONT)
+    assert await worker.ended() == 0
+    await start(workflow)
+    assert {(await heard(outputs)).request_id for _ in range(3)} == {"1", "2", "3"}
 
 
 async def test_told_to_stop_it_gives_back_what_waits_behind_handlers_that_block(workflow: LiveWorkflow) -> None:
