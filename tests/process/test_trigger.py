@@ -179,6 +179,11 @@ async def test_all_replies_are_acked(workflow: LiveWorkflow, asker: Asker) -> No
         for data in (b"nonsense", encode(Message("nobody's"), 1000)):
             await workflow.send_bytes("exit", data)
         await asker.ask("last")
+    await taken(workflow)
+
+
+async def taken(workflow: LiveWorkflow) -> None:
+    """Wait until the trigger has acked all replies."""
     last = (await workflow.connection.js.get_last_msg(workflow.stream, f"{workflow.stream}.exit")).seq or 0
 
     async def acked() -> bool:
@@ -217,6 +222,7 @@ async def test_without_a_reply_in_time_it_is_an_error_that_says_so(workflow: Liv
     assert answer["type"] == "NoReplyError"
     assert answer["error"].startswith("no reply to request r-1 within 0.2 s. Remedy:")
     await workflow.send("exit", "too late", "r-1")
+    await taken(workflow)
     async with echoing(workflow):
         assert (await asker.ask(2, request_id="r-1"))["payload"] == 2
 
