@@ -24,7 +24,7 @@ import yaml
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from kai_airflow.messaging.codec import Json, Message, decode, encode, pack
-from kai_airflow.messaging.connection import connect
+from kai_airflow.messaging.connection import connect, flush
 from kai_airflow.messaging.streams import ensure_buckets, ensure_live_stream
 from kai_airflow.plan import names
 
@@ -342,7 +342,7 @@ class LiveWorkflow:
     async def listen(self, subjects: str = ">") -> Subscription:
         """Everything that is published on these subjects of the workflow from now on."""
         listening = await self.connection.nc.subscribe(f"{self.stream}.{subjects}")
-        await self.connection.nc.flush()
+        await flush(self.connection.nc)
         return listening
 
 

@@ -87,9 +87,11 @@ class Publisher:
         nc, mended = self.connection.nc, self.connection.breaks.mended
         if not (nc.is_connected or nc.is_closed):
             waiting = asyncio.create_task(mended.wait())
-            if not await _done(waiting, seconds):
+            try:
+                if not await _done(waiting, seconds):
+                    raise nats.errors.TimeoutError
+            finally:
                 waiting.cancel()
-                raise nats.errors.TimeoutError
 
 
 async def publisher(connection: Connection) -> Publisher:

@@ -15,7 +15,7 @@ import pytest
 from nats.js.api import DeliverPolicy
 
 from kai_airflow.messaging.codec import Json, Message, MessageType, Payload, decode, encode, pack, unpack
-from kai_airflow.messaging.connection import connect
+from kai_airflow.messaging.connection import connect, flush
 from kai_airflow.messaging.streams import ensure_object_store
 from kai_airflow.plan import names
 from kai_airflow.process import Process, ProcessError, Request, settings
@@ -512,7 +512,7 @@ async def test_it_goes_on_after_a_crash_of_nats_server(workflow: LiveWorkflow, n
     await asyncio.to_thread(nats_server.start)
     async with connect(nats_server.url, name="test") as fresh:
         outputs = await fresh.nc.subscribe(f"{workflow.stream}.worker")
-        await fresh.nc.flush()
+        await flush(fresh.nc)
         data = encode(Message("request-1", pack("after"), from_node="trigger"), 1000)
         await fresh.js.publish(f"{workflow.stream}.trigger", data)
         assert await values(outputs, 1) == [{"got": "after", "error": ""}]
